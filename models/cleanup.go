@@ -1,0 +1,152 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+const (
+	maintainEvery = time.Minute
+	cleanEvery    = 10 * time.Minute
+	cleanBatch    = 1000
+	cleanPause    = 20 * time.Millisecond // between batches: refreshes come first
+	cleanLock     = 0x6375726665770001    // pg_try_advisory_xact_lock: one node at a time
+)
+
+// Cleaned counts the rows that a clean-up removed.
+type Cleaned struct {
+	Devices     int64 `json:"devices"`
+	Revocations int64 `json:"revocations"`
+	AuditEvents int64 `json:"audit_events"`
+	RateLimits  int64 `json:"rate_limits"`
+	SigningKeys int64 `json:"signing_keys"`
+	Subscribers int64 `json:"subscribers"`
+	Receipts    int64 `json:"receipts"`
+}
+
+// maintain does what is due without being asked: new signing keys of other nodes, rotation of our own, clean-up.
+func (s *Store) maintain(ctx context.Context) {
+	keys, upkeep := time.NewTicker(keysReloadTime), time.NewTicker(maintainEvery)
+	defer keys.Stop()
+	defer upkeep.Stop()
+	var cleaned time.Time
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-keys.C:
+			err = s.loadKeys(ctx)
+		case <-upkeep.C:
+			_, err = s.rotateKeys(ctx, false, s.cfg.KeyRotation, Actor{Entity: EntitySystem})
+			if time.Since(cleaned) >= cleanEvery && err == nil {
+				cleaned = time.Now()
+				_, err = s.Cleanup(ctx)
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("upkeep failed; it is tried again", "error", err)
+		}
+	}
+}
+
+// Cleanup removes, in small batches: devices that ended longer than the retention ago, log rows that old which matter to
+// nobody any more, spent limits, retired keys. Of several nodes one works; on the others it finds nothing to do.
+func (s *Store) Cleanup(ctx context.Context) (Cleaned, error) {
+	var c Cleaned
+	var now int64
+	if err := s.read(ctx, func(tx *gorm.DB) error { return s.row(tx, `SELECT {now} FROM realm`, nil, &now) }); err != nil {
+		return c, err
+	}
+	cutoff := now - s.cfg.RevokedRetention.Microseconds()
+	for after := uuid.Nil; ; {
+		next, n, err := s.cleanDevices(ctx, after, cutoff)
+		c.Devices += n
+		if err != nil {
+			return c, err
+		}
+		if next == uuid.Nil {
+			break
+		}
+		after = next
+	}
+	for _, part := range []struct {
+		count     *int64
+		statement string
+		cutoff    int64
+	}{
+		{&c.Revocations, `DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE expires_at < @now_read AND created_at < @cutoff LIMIT @batch)`, cutoff},
+		{&c.AuditEvents, `DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at < @cutoff LIMIT @batch)`, now - s.cfg.AuditRetention.Microseconds()},
+		{&c.RateLimits, `DELETE FROM rate_limits WHERE k IN (SELECT k FROM rate_limits WHERE tat < @now_read LIMIT @batch)`, cutoff},
+		{&c.SigningKeys, `DELETE FROM signing_keys WHERE kid IN (SELECT kid FROM signing_keys WHERE retires_at <> 0 AND retires_at < @cutoff LIMIT @batch)`, cutoff},
+		{&c.Subscribers, `DELETE FROM subscribers WHERE name IN (SELECT name FROM subscribers WHERE live_until < @cutoff LIMIT @batch) AND live_until < @cutoff`, cutoff},
+		{&c.Receipts, `DELETE FROM acknowledgements WHERE seq IN (SELECT seq FROM acknowledgements WHERE at < @cutoff LIMIT @batch) AND at < @cutoff`, now - ackRetention.Microseconds()},
+	} {
+		for {
+			n, err := s.cleanBatch(ctx, func(tx *gorm.DB) (int64, error) {
+				return s.exec(tx, part.statement, args{"now_read": now, "cutoff": part.cutoff, "batch": cleanBatch})
+			})
+			*part.count += n
+			if err != nil {
+				return c, err
+			}
+			if n < cleanBatch {
+				break
+			}
+		}
+	}
+	return c, nil
+}
+
+// cleanBatch runs one batch, if no other node is at it, and lets the others breathe after it.
+func (s *Store) cleanBatch(ctx context.Context, fn func(tx *gorm.DB) (int64, error)) (n int64, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	err = s.write(ctx, func(tx *gorm.DB) (err error) {
+		n = 0
+		if s.d.postgres {
+			var ours bool
+			if err := s.row(tx, `SELECT pg_try_advisory_xact_lock(@lock)`, args{"lock": int64(cleanLock)}, &ours); err != nil || !ours {
+				return err
+			}
+		}
+		n, err = fn(tx)
+		return err
+	})
+	if n > 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(cleanPause):
+		}
+	}
+	return n, err
+}
+
+// cleanDevices looks at one stretch of the devices in the order of their ids: no index knows when a device ends, because
+// every refresh would have to change it. next is where to go on, uuid.Nil at the end.
+func (s *Store) cleanDevices(ctx context.Context, after uuid.UUID, cutoff int64) (next uuid.UUID, n int64, err error) {
+	n, err = s.cleanBatch(ctx, func(tx *gorm.DB) (int64, error) {
+		next = uuid.Nil
+		a := args{"after": after, "cutoff": cutoff, "skip": cleanBatch - 1}
+		upto := ``
+		err := s.row(tx, `SELECT id FROM devices WHERE id > @after ORDER BY id LIMIT 1 OFFSET @skip`, a, &next)
+		switch {
+		case errors.Is(err, sql.ErrNoRows): // the last stretch
+		case err != nil:
+			return 0, err
+		default:
+			a["upto"], upto = next, ` AND id <= @upto`
+		}
+		return s.exec(tx, `DELETE FROM devices WHERE id > @after`+upto+` AND (expires_at < @cutoff OR NOT EXISTS (
+			SELECT 1 FROM users u, clients c, realm r WHERE u.id = devices.user_id AND c.id = devices.client_id
+				AND (devices.signed_in_at > {greatest}(devices.valid_from, u.valid_from, c.valid_from, r.valid_from)
+					OR {greatest}(devices.valid_from, u.valid_from, c.valid_from, r.valid_from) >= @cutoff)))`, a)
+	})
+	return next, n, err
+}

@@ -1,0 +1,459 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// Device is one signed-in installation of a client for one user. It is the session: one row, before the first refresh and
+// after the millionth.
+type Device struct {
+	ID                uuid.UUID `gorm:"primaryKey"`
+	UserID            uuid.UUID
+	RefreshID         uuid.UUID // names the one refresh token that may be used next
+	PreviousRefreshID uuid.UUID // names the one before; uuid.Nil until the first refresh after a sign-in
+	RotatedAt         Micros    // when RefreshID was made
+	IssuedAt          Micros    // the newest issue time: whatever issues for the device writes it
+	SignedInAt        Micros    // the issue time of the sign-in: the refresh tokens live while it is above every valid_from
+	ValidFrom         Micros    // tokens of the device issued at or before it are dead
+	ExpiresAt         Micros    // the end, unless it is used before
+	EndsAt            Micros    // the end in any case, fixed at sign-in
+	LastSeenAt        Micros
+	CreatedAt         Micros
+	ClientID          string
+	Name              string
+	Scope             string // what the sign-in granted
+	IP                string
+	UserAgent         string
+}
+
+const never = Micros(math.MaxInt64)
+
+// aliveDevice is the one rule for the refresh tokens of device d, and with them for the device itself.
+const aliveDevice = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from)
+	AND d.expires_at > {now} AND u.disabled_at = 0`
+
+// The states of a device.
+const (
+	StatusActive  = "active"
+	StatusRevoked = "revoked"
+	StatusExpired = "expired"
+)
+
+// DeviceInfo is a device as the lists show it.
+type DeviceInfo struct {
+	Device
+	Username   string
+	ClientName string
+	Status     string
+}
+
+// DeviceFilter selects devices; empty fields select all.
+type DeviceFilter struct {
+	ID       uuid.UUID
+	UserID   uuid.UUID
+	Username string
+	ClientID string
+	Status   string // active, revoked, expired
+	IP       string // the last address, as it is
+	Q        string // part of the device's name, of the user's name or of the user agent; case does not matter
+}
+
+// selects is the filter as a condition over d, u, c and r.
+func (s *Store) selects(f DeviceFilter) (where string, a args, err error) {
+	terms, a := []string{"true"}, args{}
+	add := func(term, name string, value any) {
+		terms = append(terms, term)
+		if name != "" {
+			a[name] = value
+		}
+	}
+	if f.ID != uuid.Nil {
+		add(`d.id = @id`, "id", f.ID)
+	}
+	if f.UserID != uuid.Nil {
+		add(`d.user_id = @user`, "user", f.UserID)
+	}
+	if f.Username != "" {
+		add(`u.username_key = @username`, "username", usernameKey(f.Username))
+	}
+	if f.ClientID != "" {
+		add(`d.client_id = @client`, "client", f.ClientID)
+	}
+	if f.IP != "" {
+		add(`d.ip = @ip`, "ip", f.IP)
+	}
+	if f.Q != "" {
+		q := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(f.Q))
+		add(`(lower(d.name) LIKE @q ESCAPE '\' OR u.username_key LIKE @q ESCAPE '\' OR lower(d.user_agent) LIKE @q ESCAPE '\')`, "q", "%"+q+"%")
+	}
+	switch f.Status {
+	case "":
+	case StatusActive:
+		add(aliveDevice, "", nil)
+	case StatusExpired:
+		add(`d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) AND u.disabled_at = 0 AND d.expires_at <= {now}`, "", nil)
+	case StatusRevoked:
+		add(`(d.signed_in_at <= {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) OR u.disabled_at <> 0)`, "", nil)
+	default:
+		return "", nil, invalid("status %q: it takes active, revoked or expired", f.Status)
+	}
+	return strings.Join(terms, " AND "), a, nil
+}
+
+const deviceInfo = `SELECT d.*, u.username, c.name AS client_name,
+	CASE WHEN d.signed_in_at <= {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) OR u.disabled_at <> 0 THEN 'revoked'
+		WHEN d.expires_at <= {now} THEN 'expired' ELSE 'active' END AS status
+	FROM devices d, users u, clients c, realm r WHERE u.id = d.user_id AND c.id = d.client_id AND `
+
+// ListDevices returns a page of the devices that the filter selects, the newest GUID first.
+func (s *Store) ListDevices(ctx context.Context, f DeviceFilter, p Page) (list []DeviceInfo, next string, err error) {
+	where, a, err := s.selects(f)
+	if err != nil {
+		return nil, "", err
+	}
+	key, err := s.cursorAfter("devices", p)
+	if err != nil {
+		return nil, "", err
+	}
+	if key != "" {
+		if a["before"], err = uuid.Parse(key); err != nil {
+			return nil, "", invalid("cursor")
+		}
+		where += ` AND d.id < @before`
+	}
+	a["limit"] = p.limit() + 1
+	err = s.read(ctx, func(tx *gorm.DB) error {
+		return s.raw(tx, deviceInfo+where+` ORDER BY d.id DESC LIMIT @limit`, a).Scan(&list).Error
+	})
+	list, next = pageOf(s, "devices", p, list, func(d DeviceInfo) string { return d.ID.String() })
+	return list, next, err
+}
+
+// UserDevices returns the devices on which a user is signed in, the newest activity first.
+func (s *Store) UserDevices(ctx context.Context, user uuid.UUID) (list []DeviceInfo, err error) {
+	where, a, err := s.selects(DeviceFilter{UserID: user, Status: StatusActive})
+	if err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(tx *gorm.DB) error {
+		return s.raw(tx, deviceInfo+where+` ORDER BY d.last_seen_at DESC, d.id DESC LIMIT 1000`, a).Scan(&list).Error
+	})
+	return list, err
+}
+
+// CountDevices says how many signed-in devices a sign-out with the same filter would end. It looks at all of them: give it
+// a context with time.
+func (s *Store) CountDevices(ctx context.Context, f DeviceFilter) (n int, err error) {
+	where, a, err := s.selects(f)
+	if err != nil {
+		return 0, err
+	}
+	err = dbError(s.row(s.db.WithContext(ctx), `SELECT count(*) FROM devices d, users u, clients c, realm r
+		WHERE u.id = d.user_id AND c.id = d.client_id AND `+aliveDevice+` AND `+where, a, &n))
+	return n, err
+}
+
+// GetDevice returns the one device that the filter selects.
+func (s *Store) GetDevice(ctx context.Context, f DeviceFilter) (*DeviceInfo, error) {
+	var d *DeviceInfo
+	err := s.read(ctx, func(tx *gorm.DB) (err error) {
+		d, err = s.getDevice(tx, f)
+		return err
+	})
+	return d, err
+}
+
+func (s *Store) getDevice(tx *gorm.DB, f DeviceFilter) (*DeviceInfo, error) {
+	where, a, err := s.selects(f)
+	if err != nil {
+		return nil, err
+	}
+	var d DeviceInfo
+	if err := s.raw(tx, deviceInfo+where, a).Take(&d).Error; err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// RenameDevice names the one device that the filter selects; whose it is, is part of the filter. It returns [ErrNotFound]
+// if there is none.
+func (s *Store) RenameDevice(ctx context.Context, f DeviceFilter, name string, by Actor) (*DeviceInfo, error) {
+	name, err := cleanName(name)
+	if err != nil {
+		return nil, err
+	}
+	var d *DeviceInfo
+	err = s.write(ctx, func(tx *gorm.DB) (err error) {
+		if d, err = s.getDevice(tx, f); err != nil {
+			return err
+		}
+		var now int64
+		if err := s.row(tx, `UPDATE devices SET name = @name WHERE id = @id RETURNING {now}`, args{"name": name, "id": d.ID}, &now); err != nil {
+			return err
+		}
+		old := d.Name
+		d.Name = name
+		return s.audit(tx, AuditEvent{
+			At: Micros(now), Type: AuditDeviceRenamed, UserID: d.UserID.String(), ClientID: d.ClientID, DeviceID: d.ID.String(),
+			Detail: detail{"from": old, "to": name},
+		}, by)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Origin is where a request came from.
+type Origin struct {
+	IP        string
+	UserAgent string
+}
+
+func (o Origin) clean() Origin {
+	return Origin{IP: cleanText(o.IP, 64), UserAgent: cleanText(o.UserAgent, 512)}
+}
+
+// SignIn is a password grant whose client and password have been checked.
+type SignIn struct {
+	User     *User
+	Client   *Client
+	Scope    string    // granted already; see [GrantedScope]
+	DeviceID uuid.UUID // what the app says it is; uuid.Nil for a new device
+	Name     string    // of a new device
+	Origin   Origin
+}
+
+// SignIn makes a device and its first tokens, or signs the same device in again: same user, same client, same GUID. A
+// GUID that nobody has becomes the new device's; one that belongs to somebody else is not touched, and a fresh one is
+// given. With too many devices the longest unseen is signed out.
+//
+// It signs in the user only as it was when the password was checked: a password that was changed, or a user that was
+// disabled or deleted since then, is [ErrCredentials].
+func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
+	name, err := cleanName(in.Name)
+	if err != nil {
+		return nil, err
+	}
+	in.Name, in.Origin = name, in.Origin.clean()
+	var d *Device
+	var again bool
+	var now int64
+	_, err = s.change(ctx, func(tx *gorm.DB) (out *SignOut, err error) {
+		d, again, now, out, err = s.signIn(tx, in)
+		return out, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Stats.SignIns.Add(1)
+	if again {
+		s.Stats.SignInsAgain.Add(1)
+	}
+	return s.grant(d, in.Client, d.Scope, now)
+}
+
+func (s *Store) signIn(tx *gorm.DB, in SignIn) (d *Device, again bool, now int64, out *SignOut, err error) {
+	fail := func(err error) (*Device, bool, int64, *SignOut, error) { return nil, false, 0, nil, err }
+	u, err := s.lockUser(tx, in.User.ID)
+	if errors.Is(dbError(err), ErrNotFound) || (err == nil && (u.PasswordVersion != in.User.PasswordVersion || u.DisabledAt != 0)) {
+		return fail(ErrCredentials)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	if strings.Contains(" "+in.Scope+" ", " "+ScopeAdmin+" ") && !u.Admin {
+		return fail(ErrScope)
+	}
+	out = &SignOut{}
+	self := Actor{Entity: EntityUser, ID: u.ID.String(), IP: in.Origin.IP, UserAgent: in.Origin.UserAgent}
+
+	if in.DeviceID != uuid.Nil {
+		var mine []*Device
+		if err := s.raw(tx, `SELECT * FROM devices WHERE id = @id AND user_id = @user AND client_id = @client {lock}`,
+			args{"id": in.DeviceID, "user": u.ID, "client": in.Client.ID}).Scan(&mine).Error; err != nil {
+			return fail(err)
+		}
+		if again = len(mine) == 1; again {
+			d = mine[0]
+		}
+	}
+	if err := s.makeRoom(tx, out, u.ID, in.DeviceID, again); err != nil {
+		return fail(err)
+	}
+	if again {
+		// Its older tokens die. A device that is out already has none, and makes no event.
+		var alive bool
+		if err := s.row(tx, `SELECT `+aliveDevice+` FROM devices d, users u, clients c, realm r
+			WHERE d.id = @id AND u.id = d.user_id AND c.id = d.client_id`, args{"id": d.ID}, &alive); err != nil {
+			return fail(err)
+		}
+		if alive {
+			if err := s.revokeDevices(tx, out, []*Device{d}, ReasonSignedInAgain, self, nil); err != nil {
+				return fail(err)
+			}
+		}
+		d.ValidFrom = max(d.ValidFrom, d.IssuedAt)
+	} else {
+		if d, err = s.newDevice(tx, in); err != nil {
+			return fail(err)
+		}
+	}
+
+	// Read after the user's row was locked, so all of it is newer than what that waited for.
+	var clientVersion, floor, horizon int64
+	err = s.row(tx, `SELECT c.version, {greatest}(u.valid_from, c.valid_from, r.valid_from), r.horizon, {now}
+		FROM users u, clients c, realm r WHERE u.id = @user AND c.id = @client`,
+		args{"user": u.ID, "client": in.Client.ID}, &clientVersion, &floor, &horizon, &now)
+	if errors.Is(dbError(err), ErrNotFound) {
+		return fail(ErrClientCredentials)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	if clientVersion != in.Client.Version {
+		return fail(errStaleClient)
+	}
+	issued := max(Micros(now), Micros(floor)+1, d.ValidFrom+1)
+	if int64(issued) > horizon {
+		if err := s.pushHorizonIn(tx, int64(issued)); err != nil {
+			return fail(err)
+		}
+	} else {
+		s.ahead(now, horizon)
+	}
+
+	d.SignedInAt, d.IssuedAt, d.RotatedAt, d.LastSeenAt = issued, issued, Micros(now), Micros(now)
+	d.RefreshID, d.PreviousRefreshID = uuid.New(), uuid.Nil
+	d.EndsAt = never
+	if s.cfg.DeviceMaxAge > 0 {
+		d.EndsAt = Micros(now + s.cfg.DeviceMaxAge.Microseconds())
+	}
+	life := s.cfg.RefreshTTL
+	if !in.Client.HasGrant(GrantRefreshToken) {
+		life = s.cfg.AccessTTL + 2*time.Second // what rounding up can add
+	}
+	d.ExpiresAt = min(Micros(now+life.Microseconds()), d.EndsAt)
+	d.Scope, d.IP, d.UserAgent = in.Scope, in.Origin.IP, in.Origin.UserAgent
+	kind := AuditSignedIn
+	if again {
+		kind = AuditSignedInAgain
+		res := tx.Model(d).Select("*").Omit("id", "user_id", "client_id", "name", "created_at").Updates(d)
+		if res.Error != nil || res.RowsAffected != 1 {
+			return fail(errors.Join(res.Error, errIf(res.RowsAffected != 1, errAgain)))
+		}
+	} else {
+		d.CreatedAt = Micros(now)
+		n, err := s.insertDevice(tx, d)
+		if err != nil {
+			return fail(err)
+		}
+		if n == 0 { // somebody took the GUID since newDevice looked
+			return fail(errAgain)
+		}
+	}
+	return d, again, now, out, s.audit(tx, AuditEvent{
+		At: Micros(now), Type: kind, UserID: u.ID.String(), ClientID: d.ClientID, DeviceID: d.ID.String(), Detail: detail{"name": d.Name, "scope": d.Scope},
+	}, self)
+}
+
+// makeRoom signs out the longest unseen of a user's devices, so that one more does not make too many. While the user's
+// row is locked they cannot become more.
+func (s *Store) makeRoom(tx *gorm.DB, out *SignOut, user, device uuid.UUID, again bool) error {
+	if !again {
+		device = uuid.Nil
+	}
+	const others = ` FROM devices d, users u, clients c, realm r
+		WHERE d.user_id = @user AND d.id <> @device AND u.id = d.user_id AND c.id = d.client_id AND ` + aliveDevice
+	a := args{"user": user, "device": device}
+	var n int
+	if err := s.row(tx, `SELECT count(*)`+others, a, &n); err != nil || n < s.cfg.MaxDevicesPerUser {
+		return err
+	}
+	a["surplus"] = n + 1 - s.cfg.MaxDevicesPerUser
+	var unseen []*Device
+	if err := s.raw(tx, `SELECT d.*`+others+` ORDER BY d.last_seen_at, d.id LIMIT @surplus {lock d}`, a).Scan(&unseen).Error; err != nil {
+		return err
+	}
+	return s.revokeDevices(tx, out, unseen, ReasonTooManyDevices, Actor{Entity: EntityPolicy}, nil)
+}
+
+func errIf(cond bool, err error) error {
+	if cond {
+		return err
+	}
+	return nil
+}
+
+// newDevice finds the GUID of a new device. The answer does not tell whether the one asked for was taken.
+func (s *Store) newDevice(tx *gorm.DB, in SignIn) (*Device, error) {
+	d := &Device{ID: in.DeviceID, UserID: in.User.ID, ClientID: in.Client.ID, Name: in.Name}
+	if d.ID != uuid.Nil {
+		var taken int
+		if err := s.row(tx, `SELECT count(*) FROM devices WHERE id = @id`, args{"id": d.ID}, &taken); err != nil {
+			return nil, err
+		}
+		if taken == 0 {
+			return d, nil
+		}
+	}
+	var err error
+	d.ID, err = uuid.NewV7()
+	return d, err
+}
+
+func (s *Store) insertDevice(tx *gorm.DB, d *Device) (int64, error) {
+	return s.exec(tx, `INSERT INTO devices (id, user_id, refresh_id, previous_refresh_id, rotated_at, issued_at, signed_in_at, valid_from,
+		expires_at, ends_at, last_seen_at, created_at, client_id, name, scope, ip, user_agent)
+		VALUES (@id, @user, @refresh, @previous, @rotated, @issued, @signed, @valid, @expires, @ends, @seen, @created, @client, @name, @scope, @ip, @agent)
+		ON CONFLICT (id) DO NOTHING`, args{
+		"id": d.ID, "user": d.UserID, "refresh": d.RefreshID, "previous": d.PreviousRefreshID, "rotated": int64(d.RotatedAt),
+		"issued": int64(d.IssuedAt), "signed": int64(d.SignedInAt), "valid": int64(d.ValidFrom), "expires": int64(d.ExpiresAt),
+		"ends": int64(d.EndsAt), "seen": int64(d.LastSeenAt), "created": int64(d.CreatedAt), "client": d.ClientID, "name": d.Name,
+		"scope": d.Scope, "ip": d.IP, "agent": d.UserAgent,
+	})
+}
+
+// grant makes the tokens of a device's present state.
+func (s *Store) grant(d *Device, c *Client, scope string, now int64) (*Grant, error) {
+	g, err := s.sign(Claims{
+		RegisteredClaims: jwt.RegisteredClaims{Subject: d.UserID.String()},
+		ClientID:         d.ClientID, Scope: scope, DeviceID: d.ID.String(), RefreshID: d.RefreshID.String(),
+	}, int64(d.IssuedAt), now, int64(d.ExpiresAt))
+	if err != nil {
+		return nil, err
+	}
+	if c.HasGrant(GrantRefreshToken) {
+		g.RefreshToken = s.secret.refreshToken(refreshToken{DeviceID: d.ID, RefreshID: d.RefreshID})
+	}
+	return g, nil
+}
+
+// GrantedScope is what a client gets for what it asks for (RFC 6749 section 3.3): what it was registered with; without a
+// request all of that but admin, which must be asked for by name. admin is for admins, and for a client's own tokens.
+// It returns [ErrScope] for anything else.
+func GrantedScope(c *Client, requested string, admin bool) (string, error) {
+	allowed := strings.Fields(c.Scopes)
+	if requested == "" {
+		return strings.Join(slices.DeleteFunc(allowed, func(sc string) bool { return sc == ScopeAdmin }), " "), nil
+	}
+	var granted []string
+	for _, sc := range strings.Split(requested, " ") {
+		if !slices.Contains(allowed, sc) || (sc == ScopeAdmin && !admin) {
+			return "", ErrScope
+		}
+		if !slices.Contains(granted, sc) {
+			granted = append(granted, sc)
+		}
+	}
+	return strings.Join(granted, " "), nil
+}

@@ -1,0 +1,119 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/glebarez/go-sqlite"
+	"github.com/jackc/pgx/v5/pgconn"
+	"gorm.io/gorm"
+)
+
+// The errors a caller can act on. Everything else that a method returns is a fault of the program or of the database's
+// content: answer 500 and log it.
+var (
+	// ErrUnavailable: the database could not be asked, or did not answer in time. Nothing is known; answer 503, never a guess.
+	ErrUnavailable = errors.New("the database is unavailable")
+	// ErrNotFound: no such user, client, device, event, or none that the caller may see.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the name is taken, or somebody else changed the same thing at the same time.
+	ErrConflict = errors.New("conflict")
+	// ErrInvalid: a value that cannot be stored; the message says which and what it takes.
+	ErrInvalid = errors.New("invalid value")
+	// ErrCredentials: wrong user name or password, or the user is disabled. The three are not told apart.
+	ErrCredentials = errors.New("wrong user name or password")
+	// ErrClientCredentials: unknown client or wrong secret. The two are not told apart.
+	ErrClientCredentials = errors.New("unknown client or wrong secret")
+	// ErrRefreshTokenInvalid: not a token that this device may use; nothing was changed.
+	ErrRefreshTokenInvalid = errors.New("the refresh token is invalid")
+	// ErrRefreshTokenReused: a rotated token came back; its device has been signed out. RFC 9700 section 4.14.2.
+	ErrRefreshTokenReused = errors.New("the refresh token was used before")
+	// ErrAccessToken: the access token is malformed, forged, expired, revoked or retired.
+	ErrAccessToken = errors.New("the access token is not valid")
+	// ErrScope: a scope that the client or the user may not have.
+	ErrScope = errors.New("the scope is not allowed")
+	// ErrTokenType: the token has no device that could be signed out. RFC 7009 section 2.2.1.
+	ErrTokenType = errors.New("a token of this type cannot be revoked")
+	// ErrSchema: the database's schema is not the one this program was built for.
+	ErrSchema = errors.New("the database schema does not fit this version")
+)
+
+// invalid says which value was wrong and what it takes. It wraps [ErrInvalid].
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+}
+
+// dbError turns what a driver says into one of ours, and leaves the rest as it is.
+func dbError(err error) error {
+	switch {
+	case err == nil, isOurs(err):
+		return err
+	case errors.Is(err, gorm.ErrRecordNotFound), errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case errors.Is(err, gorm.ErrDuplicatedKey):
+		return ErrConflict
+	case unavailable(err):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+func isOurs(err error) bool {
+	for _, ours := range []error{
+		ErrUnavailable, ErrNotFound, ErrConflict, ErrInvalid, ErrCredentials, ErrClientCredentials,
+		ErrRefreshTokenInvalid, ErrRefreshTokenReused, ErrAccessToken, ErrScope, ErrTokenType, ErrSchema,
+		ErrHashQueueFull, ErrPasswordPolicy,
+	} {
+		if errors.Is(err, ours) {
+			return true
+		}
+	}
+	_, throttled := errors.AsType[*ThrottledError](err)
+	return throttled
+}
+
+// unavailable tells the faults that pass by themselves (or with an operator's help) from a wrong statement.
+func unavailable(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, sql.ErrConnDone) || errors.Is(err, net.ErrClosed) || errors.Is(err, sql.ErrTxDone) {
+		return true
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pg.Code[:2] {
+		case "08", "53", "57", "58", "40", "55": // connection, resources, operator, system, rollback, not in that state
+			return true
+		}
+		return pg.Code == "25006" // read-only: a standby, or a primary that was just demoted
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch lite.Code() & 0xff {
+		case 5, 6, 7, 8, 10, 13, 14, 15: // busy, locked, no memory, read-only, I/O, full, cannot open, protocol
+			return true
+		}
+		return false
+	}
+	// What has no value of its own: a connection that broke in mid-statement, a pool that is closed.
+	for _, text := range []string{"unexpected EOF", "conn closed", "database is closed"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return pgconn.SafeToRetry(err)
+}
+
+// raced tells a transaction that lost against another one and may simply be run again: deadlock, serialization failure.
+func raced(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code == "40P01" || pg.Code == "40001")
+}

@@ -1,0 +1,332 @@
+package models
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"gorm.io/gorm"
+)
+
+// How a new signing key comes into use: published at once, used when every node and every resource server that honours
+// the key set's max-age has it, and its predecessors stay published until their last token has expired.
+const (
+	// JWKSMaxAge is how long a copy of the key set may be used.
+	JWKSMaxAge     = 5 * time.Minute
+	keyAnnounce    = 2 * JWKSMaxAge
+	keysReloadTime = 30 * time.Second
+)
+
+// SigningKey is a row of the key table. The private part is sealed by the server's secret.
+type SigningKey struct {
+	KID         string `gorm:"column:kid;primaryKey"`
+	Alg         string
+	PublicKey   []byte // PKIX, DER
+	PrivateKey  []byte // PKCS #8, DER, sealed
+	SecretID    string
+	CreatedAt   Micros
+	ActivatesAt Micros // from here on it signs
+	RetiresAt   Micros // from here on it is not published; 0 while it is the newest
+
+	public  crypto.PublicKey
+	private crypto.Signer
+}
+
+// TableName implements gorm's Tabler.
+func (SigningKey) TableName() string { return "signing_keys" }
+
+// JWK is the public part as RFC 7517 has it, with the RFC 7638 thumbprint as its id.
+type JWK struct {
+	Kty string `json:"kty"`
+	Use string `json:"use"`
+	Alg string `json:"alg"`
+	Kid string `json:"kid"`
+	Crv string `json:"crv,omitempty"`
+	X   string `json:"x,omitempty"`
+	Y   string `json:"y,omitempty"`
+	N   string `json:"n,omitempty"`
+	E   string `json:"e,omitempty"`
+}
+
+// keySet is one reading of the key table: never changed, only replaced.
+type keySet struct {
+	all    []*SigningKey // newest first
+	byKID  map[string]*SigningKey
+	jwks   []JWK
+	loaded time.Time
+}
+
+// signer is the newest key that may sign.
+func (ks *keySet) signer(now int64) *SigningKey {
+	for _, k := range ks.all {
+		if int64(k.ActivatesAt) <= now {
+			return k
+		}
+	}
+	return ks.all[len(ks.all)-1]
+}
+
+func signingMethod(alg string) jwt.SigningMethod {
+	switch alg {
+	case "ES256":
+		return jwt.SigningMethodES256
+	case "EdDSA":
+		return jwt.SigningMethodEdDSA
+	case "RS256":
+		return jwt.SigningMethodRS256
+	}
+	return nil
+}
+
+func generateKey(alg string) (crypto.Signer, error) {
+	switch alg {
+	case "ES256":
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "EdDSA":
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		return key, err
+	case "RS256":
+		return rsa.GenerateKey(rand.Reader, 3072)
+	}
+	return nil, invalid("the signing algorithm %q: it takes ES256, EdDSA or RS256", alg)
+}
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// newJWK describes a public key; its id is the thumbprint over the required members in alphabetical order (RFC 7638 section 3.2).
+func newJWK(pub crypto.PublicKey, alg string) (JWK, error) {
+	j := JWK{Use: "sig", Alg: alg}
+	var required any
+	switch pub := pub.(type) {
+	case *ecdsa.PublicKey:
+		point, err := pub.Bytes()
+		if err != nil {
+			return j, err
+		}
+		j.Kty, j.Crv, j.X, j.Y = "EC", "P-256", b64(point[1:33]), b64(point[33:])
+		required = struct {
+			Crv string `json:"crv"`
+			Kty string `json:"kty"`
+			X   string `json:"x"`
+			Y   string `json:"y"`
+		}{j.Crv, j.Kty, j.X, j.Y}
+	case ed25519.PublicKey:
+		j.Kty, j.Crv, j.X = "OKP", "Ed25519", b64(pub)
+		required = struct {
+			Crv string `json:"crv"`
+			Kty string `json:"kty"`
+			X   string `json:"x"`
+		}{j.Crv, j.Kty, j.X}
+	case *rsa.PublicKey:
+		j.Kty, j.N, j.E = "RSA", b64(pub.N.Bytes()), b64(big.NewInt(int64(pub.E)).Bytes())
+		required = struct {
+			E   string `json:"e"`
+			Kty string `json:"kty"`
+			N   string `json:"n"`
+		}{j.E, j.Kty, j.N}
+	default:
+		return j, fmt.Errorf("a key of type %T has no JWK form here", pub)
+	}
+	text, err := json.Marshal(required)
+	if err != nil {
+		return j, err
+	}
+	sum := sha256.Sum256(text)
+	j.Kid = b64(sum[:])
+	return j, nil
+}
+
+// newSigningKey makes a key and its row; the caller says when it starts.
+func (s *Store) newSigningKey() (*SigningKey, error) {
+	private, err := generateKey(s.cfg.SigningAlg)
+	if err != nil {
+		return nil, err
+	}
+	jwk, err := newJWK(private.Public(), s.cfg.SigningAlg)
+	if err != nil {
+		return nil, err
+	}
+	public, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, err
+	}
+	return &SigningKey{
+		KID: jwk.Kid, Alg: s.cfg.SigningAlg, PublicKey: public,
+		PrivateKey: s.secret.seal(der, jwk.Kid), SecretID: s.secret.currentID(),
+	}, nil
+}
+
+// initKeys makes the first key, seals keys of an older secret anew, and loads them all. Of several nodes that start at
+// once one makes the key: the realm's row decides.
+func (s *Store) initKeys(ctx context.Context) error {
+	first, err := s.newSigningKey()
+	if err != nil {
+		return err
+	}
+	err = s.write(ctx, func(tx *gorm.DB) error {
+		turn, err := s.takeTurn(tx, 0)
+		if err != nil {
+			return err
+		}
+		var rows []*SigningKey
+		if err := tx.Find(&rows).Error; err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			first.CreatedAt, first.ActivatesAt = Micros(turn.Now), Micros(turn.Now)
+			return tx.Create(first).Error
+		}
+		for _, k := range rows {
+			if k.SecretID == s.secret.currentID() {
+				continue
+			}
+			der, err := s.secret.open(k.SecretID, k.PrivateKey, k.KID)
+			if err != nil {
+				return fmt.Errorf("signing key %s: %w; give the secret it was sealed with as the second one", k.KID, err)
+			}
+			if err := tx.Model(k).Updates(map[string]any{
+				"private_key": s.secret.seal(der, k.KID), "secret_id": s.secret.currentID(),
+			}).Error; err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.loadKeys(ctx)
+}
+
+func (s *Store) loadKeys(ctx context.Context) error {
+	set := &keySet{byKID: map[string]*SigningKey{}, loaded: time.Now()}
+	var now int64
+	err := s.read(ctx, func(tx *gorm.DB) error {
+		if err := s.row(tx, `SELECT {now} FROM realm`, nil, &now); err != nil {
+			return err
+		}
+		return tx.Order("activates_at DESC, created_at DESC").Find(&set.all).Error
+	})
+	if err != nil {
+		return err
+	}
+	set.all = slices.DeleteFunc(set.all, func(k *SigningKey) bool { return k.RetiresAt != 0 && int64(k.RetiresAt) <= now })
+	for _, k := range set.all {
+		if err := k.load(s.secret); err != nil {
+			return fmt.Errorf("signing key %s: %w", k.KID, err)
+		}
+		jwk, err := newJWK(k.public, k.Alg)
+		if err != nil {
+			return err
+		}
+		set.byKID[k.KID] = k
+		set.jwks = append(set.jwks, jwk)
+	}
+	if len(set.all) == 0 {
+		return fmt.Errorf("the database holds no signing key that is in use; run `curfew keys rotate --now`")
+	}
+	s.keys.Store(set)
+	return nil
+}
+
+func (k *SigningKey) load(secret *keyring) error {
+	der, err := secret.open(k.SecretID, k.PrivateKey, k.KID)
+	if err != nil {
+		return err
+	}
+	private, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return err
+	}
+	signer, ok := private.(crypto.Signer)
+	if !ok || signingMethod(k.Alg) == nil {
+		return fmt.Errorf("a %T cannot sign %s", private, k.Alg)
+	}
+	k.private, k.public = signer, signer.Public()
+	return nil
+}
+
+// JWKS is the published key set, RFC 7517 section 5.
+func (s *Store) JWKS() []JWK { return s.keys.Load().jwks }
+
+// ListKeys returns the key table, newest first, the private parts left out.
+func (s *Store) ListKeys(ctx context.Context) ([]SigningKey, error) {
+	var keys []SigningKey
+	err := s.read(ctx, func(tx *gorm.DB) error {
+		return tx.Omit("private_key").Order("activates_at DESC, created_at DESC").Find(&keys).Error
+	})
+	return keys, err
+}
+
+// RotateKeys makes a new signing key. It is published at once and signs after twice the key set's max-age; the older
+// keys stay published until their last token has expired, and nobody notices. With now it signs at once and the older
+// keys are withdrawn, which ends every token signed by them: the answer to a leaked key.
+func (s *Store) RotateKeys(ctx context.Context, now bool, by Actor) (*SigningKey, error) {
+	return s.rotateKeys(ctx, now, 0, by)
+}
+
+// rotateKeys does nothing, and returns nil, if the newest key is younger than olderThan.
+func (s *Store) rotateKeys(ctx context.Context, now bool, olderThan time.Duration, by Actor) (*SigningKey, error) {
+	key, err := s.newSigningKey()
+	if err != nil {
+		return nil, err
+	}
+	made := false
+	err = s.write(ctx, func(tx *gorm.DB) error {
+		made = false
+		turn, err := s.takeTurn(tx, 0)
+		if err != nil {
+			return err
+		}
+		var newest, ttl int64
+		if err := s.row(tx, `SELECT max(created_at) FROM signing_keys`, nil, &newest); err != nil {
+			return err
+		}
+		if turn.Now-newest < olderThan.Microseconds() {
+			return nil
+		}
+		if err := s.row(tx, `SELECT longest_access_ttl FROM realm`, nil, &ttl); err != nil {
+			return err
+		}
+		announce := keyAnnounce
+		if now {
+			announce = 0
+		}
+		key.CreatedAt = Micros(turn.Now)
+		key.ActivatesAt = key.CreatedAt + Micros(announce.Microseconds())
+		// A node may go on signing with the old key until it has read the table again.
+		retires := key.ActivatesAt + Micros(ttl+(2*keysReloadTime+Leeway).Microseconds())
+		if now {
+			retires = key.CreatedAt
+		}
+		if err := tx.Model(&SigningKey{}).Where("retires_at = 0 OR retires_at > ?", retires).Update("retires_at", retires).Error; err != nil {
+			return err
+		}
+		if err := tx.Create(key).Error; err != nil {
+			return err
+		}
+		made = true
+		return s.audit(tx, AuditEvent{At: key.CreatedAt, Type: AuditKeysRotated, Detail: detail{"kid": key.KID, "now": now}}, by)
+	})
+	if err != nil || !made {
+		return nil, err
+	}
+	return key, s.loadKeys(ctx)
+}

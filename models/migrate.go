@@ -1,0 +1,77 @@
+package models
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Migrate brings the schema up to date, each step in a transaction of its own, and says which versions it applied.
+// Several programs may call it at once: on PostgreSQL one of them works and the others wait.
+func Migrate(ctx context.Context, cfg Config) (applied []int64, err error) {
+	s, err := connect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer s.sqldb.Close()
+	p, err := s.migrations()
+	if err != nil {
+		return nil, err
+	}
+	results, err := p.Up(ctx)
+	for _, r := range results {
+		applied = append(applied, r.Source.Version)
+	}
+	return applied, dbError(err)
+}
+
+func (s *Store) migrations() (*goose.Provider, error) {
+	dialect, folder, options := goose.DialectSQLite3, "migrations/sqlite", []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	if s.d.postgres {
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
+		if err != nil {
+			return nil, err
+		}
+		dialect, folder, options = goose.DialectPostgres, "migrations/postgres", append(options, goose.WithSessionLocker(locker))
+	}
+	sub, err := fs.Sub(migrations, folder)
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(dialect, s.sqldb, sub, options...)
+}
+
+// checkSchema accepts this program's schema and the next one: while nodes are upgraded one after the other, the old
+// ones go on beside the new schema (docs/operations.md, rolling upgrade).
+func (s *Store) checkSchema(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if err := s.sqldb.PingContext(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	p, err := s.migrations()
+	if err != nil {
+		return err
+	}
+	sources := p.ListSources()
+	want := sources[len(sources)-1].Version
+	// Not the provider's own question: it would create its table.
+	var have int64
+	if err := s.sqldb.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version`).Scan(&have); err != nil {
+		if err = dbError(err); unavailable(err) {
+			return err
+		}
+		return fmt.Errorf("%w: it has no tables yet; run `curfew migrate`", ErrSchema)
+	}
+	if have < want {
+		return fmt.Errorf("%w: it is at version %d, this program needs %d; run `curfew migrate`", ErrSchema, have, want)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package models
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// seenBatch gathers which devices were seen otherwise than by a refresh, which writes it itself. It is written once a
+// minute, and is not worth a failure.
+type seenBatch struct {
+	mu  sync.Mutex
+	ids map[uuid.UUID]struct{}
+}
+
+const (
+	seenEvery = time.Minute
+	seenMax   = 50_000
+)
+
+// mark notes a device whose row says it was last seen longer than a minute ago.
+func (b *seenBatch) mark(id uuid.UUID, last, now int64) {
+	if now-last < seenEvery.Microseconds() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ids == nil {
+		b.ids = map[uuid.UUID]struct{}{}
+	}
+	if len(b.ids) < seenMax {
+		b.ids[id] = struct{}{}
+	}
+}
+
+func (b *seenBatch) take() []uuid.UUID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ids := make([]uuid.UUID, 0, len(b.ids))
+	for id := range b.ids {
+		ids = append(ids, id)
+	}
+	b.ids = nil
+	return ids
+}
+
+func (s *Store) flushSeen(ctx context.Context) {
+	tick := time.NewTicker(seenEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			s.writeSeen(context.WithoutCancel(ctx))
+			return
+		case <-tick.C:
+			s.writeSeen(ctx)
+		}
+	}
+}
+
+func (s *Store) writeSeen(ctx context.Context) {
+	for ids := range slices.Chunk(s.seen.take(), 500) {
+		err := s.single(ctx, func(tx *gorm.DB) error {
+			var now int64
+			if err := s.row(tx, `SELECT {now} FROM realm`, nil, &now); err != nil {
+				return err
+			}
+			return tx.Model(&Device{}).Where("id IN ? AND last_seen_at < ?", ids, now).Update("last_seen_at", now).Error
+		})
+		if err != nil {
+			s.log.Warn("when devices were last seen could not be written", "devices", len(ids), "error", err)
+			return
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package models
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// Limits bound how often somebody may guess wrong, per Window; each allowance comes back evenly over the Window.
+// Guesses are counted in the database, so all nodes share the limits. The zero value means the defaults.
+type Limits struct {
+	Window            time.Duration // default 15m
+	PerAccountAddress int           // wrong passwords for one account from one address; default 10
+	PerAccount        int           // for one account from addresses where the user has no device; default 50
+	PerAddress        int           // from one address, passwords and client secrets; default 100
+	PerClient         int           // wrong secrets for one client from one address; default 30
+}
+
+func (l Limits) withDefaults() Limits {
+	l.Window = cmp.Or(l.Window, 15*time.Minute)
+	l.PerAccountAddress = cmp.Or(l.PerAccountAddress, 10)
+	l.PerAccount = cmp.Or(l.PerAccount, 50)
+	l.PerAddress = cmp.Or(l.PerAddress, 100)
+	l.PerClient = cmp.Or(l.PerClient, 30)
+	return l
+}
+
+// ThrottledError: too many wrong guesses; nothing was checked. Answer 429 with Retry-After.
+type ThrottledError struct{ RetryAfter time.Duration }
+
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("too many failed attempts; try again in %s", e.RetryAfter.Round(time.Second))
+}
+
+// guess is one thing that a wrong guess counts against.
+type guess struct {
+	key   string // a keyed hash: the table is no list of users
+	every time.Duration
+}
+
+func (s *Store) guess(allowed int, kind string, names ...string) guess {
+	parts := [][]byte{[]byte(kind)}
+	for _, n := range names {
+		parts = append(parts, []byte{0}, []byte(n))
+	}
+	sum := mac(s.secret.current().throttl, parts...)
+	return guess{key: base64.RawURLEncoding.EncodeToString(sum[:16]), every: s.cfg.Limits.Window / time.Duration(allowed)}
+}
+
+// AddressPrefix is what one subscriber's addresses have in common: an IPv4 address, or the /64 of an IPv6 one.
+func AddressPrefix(ip string) string {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ip
+	}
+	if addr = addr.Unmap(); addr.Is4() {
+		return addr.String()
+	}
+	p, err := addr.WithZone("").Prefix(64)
+	if err != nil {
+		return addr.String()
+	}
+	return p.String()
+}
+
+// charge counts one guess against each, all or none: it is taken before the guess is looked at, so that many at once
+// cannot pass, and given back by refund when it was right. It is a GCRA in one statement: tat is the theoretical
+// arrival time, the moment at which the whole allowance is back.
+func (s *Store) charge(ctx context.Context, guesses ...guess) error {
+	slices.SortFunc(guesses, func(a, b guess) int { return cmp.Compare(a.key, b.key) })
+	window := s.cfg.Limits.Window.Microseconds()
+	var wait int64
+	err := s.write(ctx, func(tx *gorm.DB) error {
+		wait = 0
+		for _, g := range guesses {
+			a := args{"k": g.key, "every": g.every.Microseconds(), "window": window}
+			n, err := s.exec(tx, `INSERT INTO rate_limits (k, tat) VALUES (@k, {now} + @every)
+				ON CONFLICT (k) DO UPDATE SET tat = {greatest}(rate_limits.tat, {now}) + @every
+				WHERE {greatest}(rate_limits.tat, {now}) + @every - {now} <= @window`, a)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				var w int64
+				if err := s.row(tx, `SELECT tat + @every - @window - {now} FROM rate_limits WHERE k = @k`, a, &w); err != nil {
+					return err
+				}
+				wait = max(wait, w, 1)
+			}
+		}
+		if wait > 0 {
+			return errThrottled // roll the others back: a refused guess is not a guess
+		}
+		return nil
+	})
+	if wait > 0 && errors.Is(err, errThrottled) {
+		return &ThrottledError{RetryAfter: time.Duration(wait)*time.Microsecond + time.Second}
+	}
+	return err
+}
+
+var errThrottled = errors.New("throttled")
+
+// refund takes a charge back; forget, if not empty, is the key whose count a success clears. It is worth no failure.
+func (s *Store) refund(ctx context.Context, forget string, guesses ...guess) {
+	slices.SortFunc(guesses, func(a, b guess) int { return cmp.Compare(a.key, b.key) })
+	err := s.write(ctx, func(tx *gorm.DB) error {
+		for _, g := range guesses {
+			every := g.every.Microseconds()
+			if g.key == forget {
+				every = s.cfg.Limits.Window.Microseconds()
+			}
+			if _, err := s.exec(tx, `UPDATE rate_limits SET tat = tat - @every WHERE k = @k`, args{"k": g.key, "every": every}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.log.Warn("a guess that was right could not be taken off the limits", "error", err)
+	}
+}
+
+// blockedSet remembers on this node who has used up the allowance for client secrets, so that a right guess is not
+// let through either. Bounded: when it is full it starts anew, and the database says again who is out.
+type blockedSet struct {
+	mu    sync.Mutex
+	until map[string]time.Time
+}
+
+func (b *blockedSet) remaining(key string) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Until(b.until[key])
+}
+
+func (b *blockedSet) block(key string, d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until == nil || len(b.until) > 10_000 {
+		b.until = map[string]time.Time{}
+	}
+	b.until[key] = time.Now().Add(d)
+}
