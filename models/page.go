@@ -1,12 +1,11 @@
 package models
 
 import (
+	"crypto/hmac"
 	"encoding/base64"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"crypto/hmac"
 )
 
 // Page asks for one page of a list. Lists are keyset pages: a cursor names the last row of the page before, so a page

@@ -78,42 +78,68 @@ const vectorPassword = "correct horse battery staple"
 // What other programs made: argon2's README and its test.c, libxcrypt's crypt(3) through Perl, RFC 7914 in the form $7$, and Python's
 // hashlib for the rest.
 var importVectors = []struct{ name, password, hash, canonical string }{
-	{"argon2i, README of the reference implementation", "password",
-		"$argon2i$v=19$m=65536,t=2,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b+dWRWJTmaaJObG", ""},
-	{"argon2id, test.c of the reference implementation", "password",
-		"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", ""},
-	{"argon2id, Django", "password",
+	{
+		"argon2i, README of the reference implementation", "password",
+		"$argon2i$v=19$m=65536,t=2,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b+dWRWJTmaaJObG", "",
+	},
+	{
+		"argon2id, test.c of the reference implementation", "password",
+		"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "",
+	},
+	{
+		"argon2id, Django", "password",
 		"argon2$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
-		"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"},
+		"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+	},
 	{"bcrypt 2a", vectorPassword, "$2a$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG", ""},
 	{"bcrypt 2b", vectorPassword, "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG", ""},
 	{"bcrypt 2y", vectorPassword, "$2y$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG", ""},
-	{"bcrypt, spare bits of the salt set", vectorPassword, "$2b$04$abcdefghijklmnopqrstuv7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
-		"$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG"},
-	{"bcrypt, Django", vectorPassword, "bcrypt$$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
-		"$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG"},
+	{
+		"bcrypt, spare bits of the salt set", vectorPassword, "$2b$04$abcdefghijklmnopqrstuv7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
+		"$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
+	},
+	{
+		"bcrypt, Django", vectorPassword, "bcrypt$$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
+		"$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
+	},
 	{"bcrypt, UTF-8", "pässwörd-ünïcode", "$2b$04$abcdefghijklmnopqrstuuV99m6c8lLdd2MX9TANV5TOhBwUuxNrW", ""},
 	{"pbkdf2-sha1", vectorPassword, "$pbkdf2-sha1$1000$c2FsdHNhbHRzYWx0$MNEV9u2pN6dwoHiByKLtK5AJwGc", ""},
-	{"pbkdf2-sha1, passlib's name", vectorPassword, "$pbkdf2$1000$c2FsdHNhbHRzYWx0$MNEV9u2pN6dwoHiByKLtK5AJwGc",
-		"$pbkdf2-sha1$1000$c2FsdHNhbHRzYWx0$MNEV9u2pN6dwoHiByKLtK5AJwGc"},
+	{
+		"pbkdf2-sha1, passlib's name", vectorPassword, "$pbkdf2$1000$c2FsdHNhbHRzYWx0$MNEV9u2pN6dwoHiByKLtK5AJwGc",
+		"$pbkdf2-sha1$1000$c2FsdHNhbHRzYWx0$MNEV9u2pN6dwoHiByKLtK5AJwGc",
+	},
 	{"pbkdf2-sha256", vectorPassword, "$pbkdf2-sha256$1000$c2FsdHNhbHRzYWx0$KQDle8SXZRa7sBUZQfkYQI6NXnZxupxhxtm.aXnClyg", ""},
-	{"pbkdf2-sha512", vectorPassword,
-		"$pbkdf2-sha512$1000$c2FsdHNhbHRzYWx0$DdePUyRocgAl03UAD52hWr3T5PJAJ.XmaWPWayKeQfYfS/2o.F8xzxS6BET2RDqVLCKstA5cpv8TtN0w9Up80w", ""},
-	{"pbkdf2-sha256, PHC parameters", vectorPassword,
+	{
+		"pbkdf2-sha512", vectorPassword,
+		"$pbkdf2-sha512$1000$c2FsdHNhbHRzYWx0$DdePUyRocgAl03UAD52hWr3T5PJAJ.XmaWPWayKeQfYfS/2o.F8xzxS6BET2RDqVLCKstA5cpv8TtN0w9Up80w", "",
+	},
+	{
+		"pbkdf2-sha256, PHC parameters", vectorPassword,
 		"$pbkdf2-sha256$i=1000,l=32$c2FsdHNhbHRzYWx0$KQDle8SXZRa7sBUZQfkYQI6NXnZxupxhxtm+aXnClyg",
-		"$pbkdf2-sha256$1000$c2FsdHNhbHRzYWx0$KQDle8SXZRa7sBUZQfkYQI6NXnZxupxhxtm.aXnClyg"},
-	{"pbkdf2_sha1, Django", vectorPassword, "pbkdf2_sha1$1000$saltsaltsalt$MNEV9u2pN6dwoHiByKLtK5AJwGc=",
-		"$pbkdf2-sha1$1000$c2FsdHNhbHRzYWx0$MNEV9u2pN6dwoHiByKLtK5AJwGc"},
-	{"pbkdf2_sha256, Django", vectorPassword, "pbkdf2_sha256$1000$saltsaltsalt$KQDle8SXZRa7sBUZQfkYQI6NXnZxupxhxtm+aXnClyg=",
-		"$pbkdf2-sha256$1000$c2FsdHNhbHRzYWx0$KQDle8SXZRa7sBUZQfkYQI6NXnZxupxhxtm.aXnClyg"},
+		"$pbkdf2-sha256$1000$c2FsdHNhbHRzYWx0$KQDle8SXZRa7sBUZQfkYQI6NXnZxupxhxtm.aXnClyg",
+	},
+	{
+		"pbkdf2_sha1, Django", vectorPassword, "pbkdf2_sha1$1000$saltsaltsalt$MNEV9u2pN6dwoHiByKLtK5AJwGc=",
+		"$pbkdf2-sha1$1000$c2FsdHNhbHRzYWx0$MNEV9u2pN6dwoHiByKLtK5AJwGc",
+	},
+	{
+		"pbkdf2_sha256, Django", vectorPassword, "pbkdf2_sha256$1000$saltsaltsalt$KQDle8SXZRa7sBUZQfkYQI6NXnZxupxhxtm+aXnClyg=",
+		"$pbkdf2-sha256$1000$c2FsdHNhbHRzYWx0$KQDle8SXZRa7sBUZQfkYQI6NXnZxupxhxtm.aXnClyg",
+	},
 	{"scrypt", vectorPassword, "$scrypt$ln=4,r=8,p=2$c2FsdHNhbHRzYWx0$dMODbj5FPkKNPZLWE6NF3wLFvLrCc1xpK1f1lk21j0E", ""},
-	{"scrypt $s0$", vectorPassword, "$s0$40802$c2FsdHNhbHRzYWx0$dMODbj5FPkKNPZLWE6NF3wLFvLrCc1xpK1f1lk21j0E=",
-		"$scrypt$ln=4,r=8,p=2$c2FsdHNhbHRzYWx0$dMODbj5FPkKNPZLWE6NF3wLFvLrCc1xpK1f1lk21j0E"},
-	{"scrypt, Django", vectorPassword,
+	{
+		"scrypt $s0$", vectorPassword, "$s0$40802$c2FsdHNhbHRzYWx0$dMODbj5FPkKNPZLWE6NF3wLFvLrCc1xpK1f1lk21j0E=",
+		"$scrypt$ln=4,r=8,p=2$c2FsdHNhbHRzYWx0$dMODbj5FPkKNPZLWE6NF3wLFvLrCc1xpK1f1lk21j0E",
+	},
+	{
+		"scrypt, Django", vectorPassword,
 		"scrypt$16$saltsaltsalt$8$2$dMODbj5FPkKNPZLWE6NF3wLFvLrCc1xpK1f1lk21j0GCALFdBEXAa7+QwYp9YyLzmrJGCGx2CEGzT2gB/Qm2CA==",
-		"$scrypt$ln=4,r=8,p=2$c2FsdHNhbHRzYWx0$dMODbj5FPkKNPZLWE6NF3wLFvLrCc1xpK1f1lk21j0GCALFdBEXAa7+QwYp9YyLzmrJGCGx2CEGzT2gB/Qm2CA"},
-	{"scrypt $7$", "pleaseletmein", "$7$C6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9YDtcDdKvEqHJLV8D",
-		"$scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU$cCO9yzr9c0hGHAbNgf046/2o+7qQT44+qbVD9lRdofI"},
+		"$scrypt$ln=4,r=8,p=2$c2FsdHNhbHRzYWx0$dMODbj5FPkKNPZLWE6NF3wLFvLrCc1xpK1f1lk21j0GCALFdBEXAa7+QwYp9YyLzmrJGCGx2CEGzT2gB/Qm2CA",
+	},
+	{
+		"scrypt $7$", "pleaseletmein", "$7$C6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9YDtcDdKvEqHJLV8D",
+		"$scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU$cCO9yzr9c0hGHAbNgf046/2o+7qQT44+qbVD9lRdofI",
+	},
 }
 
 func TestImportHash_Vectors(t *testing.T) {
@@ -398,8 +424,15 @@ func TestImportHash_Refuses(t *testing.T) {
 
 func TestNewHasher_Bounds(t *testing.T) {
 	for _, cfg := range []HashConfig{
-		{Memory: 262145}, {Memory: 7}, {Memory: 262144, Time: 5}, {Time: 11}, {Threads: 17}, {Memory: 16, Threads: 4},
-		{Concurrency: -1}, {Queue: -1}, {Concurrency: 1 << 30},
+		{Memory: 262145},
+		{Memory: 7},
+		{Memory: 262144, Time: 5},
+		{Time: 11},
+		{Threads: 17},
+		{Memory: 16, Threads: 4},
+		{Concurrency: -1},
+		{Queue: -1},
+		{Concurrency: 1 << 30},
 	} {
 		if _, err := newHasher(cfg); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%+v: got %v, want ErrInvalid", cfg, err)

@@ -137,8 +137,10 @@ func TestRevoke_NoSurvivor(t *testing.T) {
 				})
 			}
 			target := []Target{
-				deviceTarget(device.DeviceID), {Level: LevelUser, Subject: anna.ID.String()},
-				{Level: LevelClient, Subject: "web"}, {Level: LevelEveryone},
+				deviceTarget(device.DeviceID),
+				{Level: LevelUser, Subject: anna.ID.String()},
+				{Level: LevelClient, Subject: "web"},
+				{Level: LevelEveryone},
 			}[round%4]
 			out := k.revoke(target)
 			after, err := k.signInAs(anna, uuid.Nil)

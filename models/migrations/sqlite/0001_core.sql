@@ -58,6 +58,7 @@ CREATE TABLE devices (
 );
 CREATE INDEX devices_user ON devices (user_id);
 CREATE INDEX devices_client ON devices (client_id, id);
+CREATE INDEX devices_ip ON devices (ip, id);
 
 CREATE TABLE revocations (
     seq        integer PRIMARY KEY,

@@ -1,0 +1,120 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestReceipt(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		here, there := k.Store, k.open()
+		u := k.newUser("anna")
+		rs1, rs2, late := SubscriberID{"api", "rs1"}, SubscriberID{"api", "rs2"}, SubscriberID{"api", "late"}
+		if err := here.Subscribe(t.Context(), rs1, rs2); err != nil {
+			t.Fatal(err)
+		}
+		out := k.revoke(Target{Level: LevelUser, Subject: u.ID.String()})
+		seq := out.Revocation.Seq
+		if err := there.Subscribe(t.Context(), late); err != nil {
+			t.Fatal(err)
+		}
+		// One acknowledges here, one at another node; the wait ends when both have.
+		waited := make(chan *Receipt)
+		go func() {
+			r, err := here.WaitApplied(context.Background(), seq)
+			if err != nil {
+				t.Error(err)
+			}
+			waited <- r
+		}()
+		if err := here.Acknowledge(t.Context(), rs1, seq); err != nil {
+			t.Fatal(err)
+		}
+		r, err := here.Receipt(t.Context(), seq)
+		if err != nil || len(r.Subscribers) != 2 || r.Acknowledged() != 1 || !slices.Equal(r.Missing(), []string{"api/rs2"}) {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if err := there.Acknowledge(t.Context(), rs2, seq); err != nil {
+			t.Fatal(err)
+		}
+		if r := <-waited; r.Acknowledged() != 2 || r.Missing() != nil {
+			t.Fatalf("%+v", r)
+		}
+		// Who has stopped listening is named, until an admin removes it.
+		if err := here.Unsubscribe(t.Context(), rs2); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE subscribers SET live_until = 1 + (SELECT max(created_at) FROM revocations) WHERE name = 'rs2'"); err != nil {
+			t.Fatal(err)
+		}
+		next := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
+		for _, id := range []SubscriberID{rs1, late} {
+			if err := here.Acknowledge(t.Context(), id, next); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r, err := here.WaitApplied(t.Context(), next); err != nil || !slices.Equal(r.Missing(), []string{"api/rs2"}) || len(r.Subscribers) != 3 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if err := here.DeleteSubscriber(t.Context(), rs2, Actor{}); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := here.Receipt(t.Context(), next); err != nil || r.Missing() != nil || len(r.Subscribers) != 2 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if err := here.Acknowledge(t.Context(), rs1, next+1); !errors.Is(err, ErrInvalid) {
+			t.Fatalf("an event that is not there yet: %v", err)
+		}
+		if _, err := here.Receipt(t.Context(), next+1); !errors.Is(err, ErrNotFound) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestWaitApplied_GivesUp(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		if err := k.Subscribe(t.Context(), SubscriberID{"api", "deaf"}); err != nil {
+			t.Fatal(err)
+		}
+		seq := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		r, err := k.WaitApplied(ctx, seq)
+		if err != nil || r.Acknowledged() != 0 || len(r.Missing()) != 1 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	})
+}
+
+// A thousand resource servers acknowledge at once, some of them twice, in any order.
+func TestAcknowledge_ManyAtOnce(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		first := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
+		second := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
+		var wg sync.WaitGroup
+		for i := range 200 {
+			for _, seq := range []int64{second, first} {
+				wg.Go(func() {
+					if err := k.Acknowledge(t.Context(), SubscriberID{"api", fmt.Sprintf("rs%d", i)}, seq); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		list, err := k.ListSubscribers(t.Context())
+		if err != nil || len(list) != 200 {
+			t.Fatalf("%d subscribers, %v", len(list), err)
+		}
+		for _, s := range list {
+			if s.AckedSeq != second || !s.Live {
+				t.Fatalf("%+v", s)
+			}
+		}
+	})
+}
