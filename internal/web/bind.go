@@ -1,0 +1,89 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gin-gonic/gin"
+
+	"curfew/models"
+)
+
+// maxBody bounds a JSON body.
+const maxBody = 64 << 10
+
+// BindJSON reads a JSON body strictly: its type, its size, no field that is not known, nothing behind it.
+func BindJSON(c *gin.Context, dst any) error {
+	if ct, _, err := mime.ParseMediaType(c.GetHeader("Content-Type")); err != nil || ct != "application/json" {
+		return &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "the body takes Content-Type: application/json"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: "the body takes " + strconv.Itoa(maxBody) + " bytes at most"}
+	}
+	if err != nil {
+		return Invalid("the body could not be read")
+	}
+	// Invalid UTF-8 would be replaced, and no database takes a NUL.
+	if !utf8.Valid(body) || strings.Contains(string(body), `\u0000`) {
+		return Invalid("the body is not UTF-8 text without NUL")
+	}
+	dec := json.NewDecoder(strings.NewReader(string(body)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(dst); err != nil {
+		return Invalid("the body: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Invalid("the body goes on after its JSON value")
+	}
+	return nil
+}
+
+// Query reads the query strictly: no parameter that is not known, none twice, none empty.
+func Query(c *gin.Context, allowed ...string) (url.Values, error) {
+	q, err := url.ParseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return nil, Invalid("the query cannot be read")
+	}
+	for name, values := range q {
+		switch {
+		case !slices.Contains(allowed, name):
+			return nil, Invalid("the parameter %q is not known here; known are: %s", shorten(name), strings.Join(allowed, ", "))
+		case len(values) > 1:
+			return nil, Invalid("the parameter %s is there %d times", name, len(values))
+		case values[0] == "":
+			return nil, Invalid("the parameter %s is empty", name)
+		case len(values[0]) > 1024 || !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0):
+			return nil, Invalid("the parameter %s takes up to 1024 bytes of UTF-8 without NUL", name)
+		}
+	}
+	return q, nil
+}
+
+func shorten(s string) string {
+	if s = strings.ToValidUTF8(s, "?"); len(s) > 40 {
+		return strings.ToValidUTF8(s[:40], "") + "…"
+	}
+	return s
+}
+
+// PageFrom reads limit and cursor.
+func PageFrom(q url.Values) (models.Page, error) {
+	p := models.Page{Cursor: q.Get("cursor")}
+	if text := q.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > models.MaxPage {
+			return p, Invalid("limit: it takes 1 to %d", models.MaxPage)
+		}
+		p.Limit = n
+	}
+	return p, nil
+}

@@ -1,0 +1,71 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"curfew/models"
+)
+
+// Metrics are what an operator watches. No label holds anything that a client or a user may choose.
+type Metrics struct {
+	registry    *prometheus.Registry
+	requests    *prometheus.HistogramVec
+	tokenErrors *prometheus.CounterVec
+}
+
+// NewMetrics registers everything that is measured, in a registry of its own.
+func NewMetrics(store *models.Store) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "curfew_http_request_seconds", Help: "Time to answer, by listener, route, method and status.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"listener", "route", "method", "status"}),
+		tokenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "curfew_token_errors_total", Help: "Token requests that failed, by grant and OAuth error; reason tells failed sign-ins apart.",
+		}, []string{"grant", "error", "reason"}),
+	}
+	m.registry.MustRegister(m.requests, m.tokenErrors,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewDBStatsCollector(store.DB(), "main"))
+	counter := func(name, help string, labels prometheus.Labels, load func() int64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(load()) }))
+	}
+	st := &store.Stats
+	counter("curfew_sign_ins_total", "Password grants that succeeded.", nil, st.SignIns.Load)
+	counter("curfew_sign_ins_again_total", "Of these, by a device that was known.", nil, st.SignInsAgain.Load)
+	counter("curfew_refreshes_total", "Refresh tokens rotated.", nil, st.Refreshes.Load)
+	counter("curfew_refresh_retries_total", "Refreshes answered with the same successor again.", nil, st.Retries.Load)
+	counter("curfew_refresh_replays_total", "Replays that signed a device out.", nil, st.Replays.Load)
+	for i, level := range models.Levels {
+		counter("curfew_revocations_total", "Revocation events appended by this node.", prometheus.Labels{"level": string(level)}, st.Revocations[i].Load)
+	}
+	m.Gauge("curfew_hash_queue", "Password hashes that are computed or wait.", func() float64 { return float64(store.HashQueue()) })
+	return m
+}
+
+// Gauge adds a value that is read when it is asked for.
+func (m *Metrics) Gauge(name, help string, read func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+}
+
+// TokenError counts a token request that failed.
+func (m *Metrics) TokenError(grant, code, reason string) {
+	m.tokenErrors.WithLabelValues(grant, code, reason).Inc()
+}
+
+func (m *Metrics) observe(listener, route, method string, status int, took time.Duration) {
+	m.requests.WithLabelValues(listener, route, method, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// Handler answers GET /metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}

@@ -1,0 +1,98 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"curfew/models"
+)
+
+// Problem is an error that a client can act on, RFC 9457. Code is for programs, Detail for people.
+type Problem struct {
+	Status     int
+	Code       string
+	Detail     string
+	RetryAfter time.Duration
+	Challenge  string // WWW-Authenticate
+}
+
+func (p *Problem) Error() string { return fmt.Sprintf("%d %s: %s", p.Status, p.Code, p.Detail) }
+
+// Invalid is the problem of a request that cannot be understood.
+func Invalid(format string, args ...any) *Problem {
+	return &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: fmt.Sprintf(format, args...)}
+}
+
+// busyRetry is what a client is told to wait when the server cannot say more exactly.
+const busyRetry = 2 * time.Second
+
+// ProblemOf classifies an error of the store. What it does not know is a fault of the server, and says nothing of it.
+func ProblemOf(err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	if t, ok := errors.AsType[*models.ThrottledError](err); ok {
+		return &Problem{Status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Detail: "too many failed attempts; try again later", RetryAfter: t.RetryAfter}
+	}
+	switch {
+	case errors.Is(err, models.ErrUnavailable):
+		return &Problem{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Detail: "the server cannot reach its database; try again", RetryAfter: busyRetry}
+	case errors.Is(err, models.ErrHashQueueFull):
+		return &Problem{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Detail: "too many sign-ins at once; try again", RetryAfter: busyRetry}
+	case errors.Is(err, models.ErrNotFound):
+		return &Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "there is no such thing here"}
+	case errors.Is(err, models.ErrConflict):
+		return &Problem{Status: http.StatusConflict, Code: "conflict", Detail: "the name is taken"}
+	case errors.Is(err, models.ErrPasswordPolicy):
+		return &Problem{Status: http.StatusUnprocessableEntity, Code: "password_policy", Detail: err.Error()}
+	case errors.Is(err, models.ErrInvalid):
+		return &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: err.Error()}
+	}
+	return &Problem{Status: http.StatusInternalServerError, Code: "server_error", Detail: "something went wrong here; the log knows the request by its id"}
+}
+
+// WriteProblem answers with an error, and logs it if it is the server's.
+func WriteProblem(c *gin.Context, err error) {
+	p := ProblemOf(err)
+	LogFault(c, p.Status, err)
+	h := c.Writer.Header()
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", RetryAfter(p.RetryAfter))
+	}
+	if p.Challenge != "" {
+		h.Set("WWW-Authenticate", p.Challenge)
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", "application/problem+json")
+	c.AbortWithStatusJSON(p.Status, struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Code   string `json:"code"`
+		Detail string `json:"detail,omitempty"`
+	}{"about:blank", http.StatusText(p.Status), p.Status, p.Code, p.Detail})
+}
+
+// RetryAfter is the header's form of a duration: whole seconds, at least one.
+func RetryAfter(d time.Duration) string {
+	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
+}
+
+// LogFault logs an error that is not the client's.
+func LogFault(c *gin.Context, status int, err error) {
+	if status < http.StatusInternalServerError {
+		return
+	}
+	level := slog.LevelError
+	if status == http.StatusServiceUnavailable {
+		level = slog.LevelWarn
+	}
+	loggerOf(c).Log(c.Request.Context(), level, "request failed", "request_id", c.GetString(requestIDKey), "route", c.FullPath(), "status", status, "error", err)
+}

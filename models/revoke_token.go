@@ -1,0 +1,69 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// ErrOtherClient: the token was issued to another client, RFC 7009 section 2.1.
+var ErrOtherClient = fmt.Errorf("%w: it was issued to another client", ErrRefreshTokenInvalid)
+
+// RevokeToken signs out the device of a token, RFC 7009. A refresh token of any age will do, because a log-out must win
+// its race with a refresh; an access token also when it has expired, but not one that a sign-out ended already: the
+// device may have signed in again since. It returns nil for what is no token of ours, [ErrTokenType] for a token that
+// has no device, and [ErrOtherClient].
+func (s *Store) RevokeToken(ctx context.Context, c *Client, token string, by Actor) (*SignOut, error) {
+	device := uuid.Nil
+	if tok, ok := s.secret.parseRefreshToken(token); ok {
+		device = tok.DeviceID
+	} else {
+		claims, err := s.parseAccessToken(ctx, token)
+		if errors.Is(err, ErrAccessToken) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if claims.ClientID != c.ID {
+			return nil, ErrOtherClient
+		}
+		if claims.DeviceID == "" {
+			return nil, ErrTokenType
+		}
+		if device, err = uuid.Parse(claims.DeviceID); err != nil {
+			return nil, nil
+		}
+		var alive bool
+		err = s.read(ctx, func(tx *gorm.DB) error {
+			return s.row(tx, `SELECT @issued > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from)
+				FROM devices d, users u, clients c, realm r WHERE d.id = @device AND u.id = d.user_id AND c.id = d.client_id`,
+				args{"issued": claims.IssuedUS, "device": device}, &alive)
+		})
+		if errors.Is(err, ErrNotFound) || (err == nil && !alive) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	d, err := s.GetDevice(ctx, DeviceFilter{ID: device})
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.ClientID != c.ID {
+		return nil, ErrOtherClient
+	}
+	by.ID = d.UserID.String()
+	out, err := s.Revoke(ctx, Target{Level: LevelDevice, Filter: DeviceFilter{ID: device}}, ReasonSignedOut, by)
+	if errors.Is(err, ErrNotFound) { // cleaned away since
+		return nil, nil
+	}
+	return out, err
+}

@@ -1,0 +1,91 @@
+package server
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gin-gonic/gin"
+
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+// maxForm bounds a form.
+const maxForm = 16 << 10
+
+// readForm takes a request's form apart, once and strictly (RFC 6749 section 3.2): the right type, nothing in the query,
+// no parameter twice, text that a database can take. Afterwards r.Form is the body and nothing else, also for the
+// library, and empty parameters are gone, which is what the RFC says of them.
+func readForm(c *gin.Context) error {
+	r := c.Request
+	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != "application/x-www-form-urlencoded" {
+		return invalidRequest("the body takes Content-Type: application/x-www-form-urlencoded")
+	}
+	if r.URL.RawQuery != "" {
+		return invalidRequest("parameters belong in the body, not in the query")
+	}
+	r.Body = http.MaxBytesReader(c.Writer, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return invalidRequest("the body is too large")
+		}
+		return invalidRequest("the body is not a form")
+	}
+	for name, values := range r.PostForm {
+		switch {
+		case len(values) > 1:
+			return invalidRequest("a parameter is there more than once")
+		case !utf8.ValidString(name) || !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0):
+			return invalidRequest("a parameter is not UTF-8 text without NUL")
+		case values[0] == "":
+			delete(r.PostForm, name)
+		}
+	}
+	r.Form = r.PostForm
+	return nil
+}
+
+// clientCredentials finds who the client says it is, RFC 6749 section 2.3.1: HTTP Basic whose parts are form-urlencoded, or
+// the form; not both.
+func clientCredentials(c *gin.Context) (models.ClientCredentials, error) {
+	r := c.Request
+	in := models.ClientCredentials{ID: r.PostForm.Get("client_id"), Secret: r.PostForm.Get("client_secret"), Address: web.ClientIP(c)}
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		if in.ID == "" {
+			return in, errInvalidClient
+		}
+		return in, nil
+	}
+	id, secret, ok := r.BasicAuth()
+	if !ok || len(headers) > 1 {
+		return in, errInvalidClient
+	}
+	id, errID := url.QueryUnescape(id)
+	secret, errSecret := url.QueryUnescape(secret)
+	if errID != nil || errSecret != nil {
+		return in, errInvalidClient
+	}
+	if in.Secret != "" || (in.ID != "" && in.ID != id) {
+		return in, invalidRequest("the client authenticates in two ways at once")
+	}
+	in.ID, in.Secret = id, secret
+	return in, nil
+}
+
+// withClient reads the form, authenticates the client, and only then does fn. fn may be called again: it changes nothing
+// when it returns an error of the store.
+func (s *Server) withClient(c *gin.Context, fn func(*models.Client) error) error {
+	if err := readForm(c); err != nil {
+		return err
+	}
+	in, err := clientCredentials(c)
+	if err != nil {
+		return err
+	}
+	return s.store.WithClient(c.Request.Context(), in, fn)
+}

@@ -1,0 +1,447 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+const (
+	heartbeatEvery = 5 * time.Second
+	// freshFor is how old a node's last reading of the log may be for a heartbeat to say that all is known.
+	freshFor = 3 * time.Second
+	// streamWrite bounds one write to a reader; a slower one is cut off.
+	streamWrite = 10 * time.Second
+	// streamChunk is how much goes into one write.
+	streamChunk = 64 << 10
+	leaseEvery  = models.SubscriberLease / 3
+)
+
+// feed is this node's copy of the part of the revocation log that still matters. One goroutine reads the log; any number
+// of streams read the copy. A stream owns a position in it and no queue, so a slow reader holds no memory and delays
+// nobody.
+type feed struct {
+	store *models.Store
+	log   *slog.Logger
+	ctx   context.Context // ends the streams
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+	open  atomic.Int64 // streams
+
+	mu     sync.RWMutex
+	frames []frame       // in the order of their numbers; only ever appended to or replaced, so a slice of it stays valid
+	seq    int64         // everything up to here has been read
+	now    models.Micros // the database's clock at the last reading
+	readAt time.Time     // when that was, here; zero until the first reading
+	moved  chan struct{} // closed when there is more
+
+	leases map[models.SubscriberID]int // named subscribers with open streams here
+}
+
+// frame is one event, ready to be sent.
+type frame struct {
+	seq, expiresAt int64
+	text           []byte
+	level          models.Level
+	subject        string
+	validFrom      int64
+}
+
+// ends tells whether the event ends a token, by the one rule.
+func (f *frame) ends(t *models.AccessToken) bool {
+	if t.IssuedUS > f.validFrom {
+		return false
+	}
+	switch f.level {
+	case models.LevelDevice:
+		return f.subject == t.Claims.DeviceID
+	case models.LevelUser:
+		return f.subject == t.Subject
+	case models.LevelClient:
+		return f.subject == t.ClientID
+	}
+	return f.level == models.LevelEveryone
+}
+
+func newFeed(store *models.Store, log *slog.Logger) *feed {
+	ctx, stop := context.WithCancel(context.Background())
+	f := &feed{store: store, log: log, ctx: ctx, stop: stop, moved: make(chan struct{}), leases: map[models.SubscriberID]int{}}
+	f.done.Go(f.follow)
+	f.done.Go(f.renewLeases)
+	return f
+}
+
+// close ends every stream and the goroutines.
+func (f *feed) close() {
+	f.stop()
+	f.done.Wait()
+}
+
+// follow reads the log whenever it has moved, and hands the streams what is new.
+func (f *feed) follow() {
+	failing := false
+	for seq, pruned := int64(0), time.Now(); f.ctx.Err() == nil; {
+		moved := f.store.LogMoved()
+		list, at, err := f.store.Revocations(f.ctx, seq)
+		if err != nil {
+			if !failing && f.ctx.Err() == nil {
+				f.log.Warn("the revocation log cannot be read; heartbeats are withheld", "error", err)
+			}
+			failing = true
+			select {
+			case <-f.ctx.Done():
+			case <-time.After(250 * time.Millisecond):
+			}
+			continue
+		}
+		failing = false
+		if at.Seq < seq { // a database that lost its end, restored or promoted: begin again
+			f.log.Warn("the revocation log became shorter; it is read anew", "had", seq, "has", at.Seq)
+			seq = 0
+			f.replace(nil, 0)
+			continue
+		}
+		more := make([]frame, 0, len(list))
+		for _, r := range list {
+			more = append(more, newFrame(r))
+		}
+		seq = at.Seq
+		f.append(more, at)
+		if time.Since(pruned) > time.Minute {
+			pruned = time.Now()
+			f.prune(int64(at.Now))
+		}
+		if len(list) > 0 {
+			continue // there may be more already
+		}
+		select {
+		case <-f.ctx.Done():
+		case <-moved:
+		}
+	}
+}
+
+func (f *feed) append(more []frame, at models.LogPosition) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first, grown := f.readAt.IsZero(), at.Seq > f.seq
+	f.frames = append(f.frames, more...)
+	f.seq, f.now, f.readAt = at.Seq, at.Now, time.Now()
+	if grown || first {
+		f.wake()
+	}
+}
+
+func (f *feed) replace(frames []frame, seq int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.frames, f.seq = frames, seq
+	f.wake()
+}
+
+// prune forgets the events whose tokens have all expired.
+func (f *feed) prune(now int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.frames) == 0 || f.frames[0].expiresAt > now {
+		return
+	}
+	var matter []frame
+	for _, fr := range f.frames {
+		if fr.expiresAt > now {
+			matter = append(matter, fr)
+		}
+	}
+	f.frames = matter
+}
+
+func (f *feed) wake() {
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+// event is the payload. The last four are the facts of a CAEP 1.0 session-revoked event (section 3.1).
+type event struct {
+	Seq              int64         `json:"seq"`
+	Level            models.Level  `json:"level"`
+	Subject          *string       `json:"subject"` // null for everyone
+	ValidFrom        int64         `json:"valid_from"`
+	ExpiresAt        int64         `json:"expires_at"`
+	Reason           models.Reason `json:"reason"`
+	InitiatingEntity string        `json:"initiating_entity"`
+	EventTimestamp   int64         `json:"event_timestamp"`
+}
+
+func newFrame(r *models.Revocation) frame {
+	e := event{
+		Seq: r.Seq, Level: r.Level, ValidFrom: int64(r.ValidFrom), ExpiresAt: int64(r.ExpiresAt), Reason: r.Reason,
+		InitiatingEntity: r.Entity, EventTimestamp: r.CreatedAt.Time().Unix(),
+	}
+	if r.Level != models.LevelEveryone {
+		e.Subject = &r.Subject
+	}
+	data, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	return frame{
+		seq: r.Seq, expiresAt: int64(r.ExpiresAt), level: r.Level, subject: r.Subject, validFrom: int64(r.ValidFrom),
+		text: fmt.Appendf(nil, "id: %d\nevent: revocation\ndata: %s\n\n", r.Seq, data),
+	}
+}
+
+// acknowledge: this resource server has applied everything up to seq.
+func (s *Server) acknowledge(c *gin.Context) error {
+	var in struct {
+		Subscriber string `json:"subscriber"`
+		Seq        *int64 `json:"seq"`
+	}
+	if err := web.BindJSON(c, &in); err != nil {
+		return err
+	}
+	if in.Seq == nil {
+		return web.Invalid("seq is missing: it takes the sequence number up to which everything has been applied")
+	}
+	if err := s.store.Acknowledge(c.Request.Context(), models.SubscriberID{ClientID: web.CallerFrom(c).ClientID, Name: in.Subscriber}, *in.Seq); err != nil {
+		return err
+	}
+	c.Status(http.StatusNoContent)
+	return nil
+}
+
+// revocations is the revocation feed: everything that still matters, then what comes.
+func (s *Server) revocations(c *gin.Context) error {
+	q, err := web.Query(c, "subscriber", "after")
+	if err != nil {
+		return err
+	}
+	cursor, err := streamCursor(c.GetHeader("Last-Event-ID"), q.Get("after"))
+	if err != nil {
+		return err
+	}
+	caller := web.CallerFrom(c)
+	if name := q.Get("subscriber"); name != "" || q.Has("subscriber") {
+		if err := models.CheckSubscriberName(name); err != nil {
+			return err
+		}
+		id := models.SubscriberID{ClientID: caller.ClientID, Name: name}
+		if err := s.store.Subscribe(c.Request.Context(), id); err != nil {
+			return err
+		}
+		s.feed.lease(id, 1)
+		defer s.feed.lease(id, -1)
+	}
+	s.feed.open.Add(1)
+	defer s.feed.open.Add(-1)
+	st := &stream{
+		feed: s.feed, request: c.Request.Context(), writer: c.Writer, control: http.NewResponseController(c.Writer),
+		token: caller, cursor: cursor,
+	}
+	return st.run(c)
+}
+
+// streamCursor is where a reader wants to go on: the header of a reconnecting EventSource wins over the parameter.
+func streamCursor(header, parameter string) (int64, error) {
+	text, name := header, "Last-Event-ID"
+	if text == "" {
+		text, name = parameter, "after"
+	}
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, web.Invalid("%s: it takes a sequence number", name)
+	}
+	return n, nil
+}
+
+// stream is one reader of the feed.
+type stream struct {
+	feed    *feed
+	request context.Context
+	writer  http.ResponseWriter
+	control *http.ResponseController
+	token   *models.AccessToken
+	cursor  int64 // everything up to here has been sent
+	buf     []byte
+}
+
+// Why a stream ends; the reader is told in a last event.
+const (
+	closeExpired  = "token_expired"
+	closeRevoked  = "token_revoked"
+	closeShutdown = "shutting_down"
+)
+
+func (st *stream) run(c *gin.Context) error {
+	f := st.feed
+	f.mu.RLock()
+	ready, moved := !f.readAt.IsZero(), f.moved
+	f.mu.RUnlock()
+	if !ready {
+		select {
+		case <-moved:
+		case <-st.request.Done():
+			return nil
+		case <-time.After(freshFor):
+			return fmt.Errorf("%w: the revocation log has not been read yet", models.ErrUnavailable)
+		}
+	}
+	h := c.Writer.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx
+	c.Status(http.StatusOK)
+	// A stream reads nothing more from its connection, and sets its own time limits.
+	_ = st.control.SetReadDeadline(time.Time{})
+
+	expiry := time.NewTimer(time.Until(st.token.ExpiresAt.Time))
+	defer expiry.Stop()
+	heartbeat := time.NewTicker(heartbeatEvery)
+	defer heartbeat.Stop()
+	for beat := true; ; {
+		frames, seq, moved := f.after(st.cursor)
+		reason, err := st.send(frames)
+		if err == nil && reason == "" {
+			st.cursor = seq
+			if beat {
+				err = st.flush(f.beat(st.buf[:0], seq))
+			}
+		}
+		if err == nil && reason == "" {
+			beat = false
+			select {
+			case <-moved:
+			case <-heartbeat.C:
+				beat = true
+			case <-expiry.C:
+				reason = closeExpired
+			case <-f.ctx.Done():
+				reason = closeShutdown
+			case <-st.request.Done():
+				return nil
+			}
+		}
+		if reason != "" {
+			err = st.flush(fmt.Appendf(st.buf[:0], "event: close\ndata: {\"reason\":%q}\n\n", reason))
+		}
+		if err != nil && st.request.Err() == nil {
+			f.log.Info("a revocation stream was cut off", "client_id", st.token.ClientID, "seq", st.cursor, "error", err)
+		}
+		if err != nil || reason != "" {
+			return nil
+		}
+	}
+}
+
+// after returns the events after a position, and where the log stands. A reader that knows of a later position than this
+// database has followed one that is gone: it gets everything.
+func (f *feed) after(cursor int64) (frames []frame, seq int64, moved <-chan struct{}) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if cursor > f.seq {
+		cursor = 0
+	}
+	i, _ := slices.BinarySearchFunc(f.frames, cursor+1, func(fr frame, seq int64) int { return cmp.Compare(fr.seq, seq) })
+	return f.frames[i:len(f.frames):len(f.frames)], f.seq, f.moved
+}
+
+// beat says that everything up to seq has been sent, and what time it is. When the log could not be read for a while it
+// is a comment only: the connection lives, the knowledge ages.
+func (f *feed) beat(b []byte, seq int64) []byte {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	age := time.Since(f.readAt)
+	if age > freshFor {
+		return append(b, ": the log cannot be read\n\n"...)
+	}
+	return fmt.Appendf(b, "event: heartbeat\ndata: {\"seq\":%d,\"time\":%d}\n\n", seq, int64(f.now)+age.Microseconds())
+}
+
+// send writes events, many in one go. An event that ends the stream's own token is the last one.
+func (st *stream) send(frames []frame) (reason string, err error) {
+	b := st.buf[:0]
+	for i := range frames {
+		b = append(b, frames[i].text...)
+		if frames[i].ends(st.token) {
+			reason = closeRevoked
+		}
+		if len(b) >= streamChunk || reason != "" || i == len(frames)-1 {
+			if err := st.flush(b); err != nil {
+				return "", err
+			}
+			st.cursor, b = frames[i].seq, b[:0]
+		}
+		if reason != "" {
+			break
+		}
+	}
+	return reason, nil
+}
+
+func (st *stream) flush(b []byte) error {
+	if cap(b) <= streamChunk/16 { // an idle stream keeps little
+		st.buf = b
+	}
+	if err := st.control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+		return err
+	}
+	if _, err := st.writer.Write(b); err != nil {
+		return err
+	}
+	return st.control.Flush()
+}
+
+// lease counts the open streams of a named subscriber. With the last one it ends.
+func (f *feed) lease(id models.SubscriberID, change int) {
+	f.mu.Lock()
+	f.leases[id] += change
+	last := f.leases[id] == 0
+	if last {
+		delete(f.leases, id)
+	}
+	f.mu.Unlock()
+	if !last {
+		return
+	}
+	if err := f.store.Unsubscribe(context.Background(), id); err != nil {
+		f.log.Warn("a subscriber's end could not be noted; it counts as live for a while", "error", err)
+	}
+}
+
+// renewLeases keeps the subscribers live whose streams are open here.
+func (f *feed) renewLeases() {
+	tick := time.NewTicker(leaseEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		f.mu.RLock()
+		ids := slices.Collect(maps.Keys(f.leases))
+		f.mu.RUnlock()
+		for chunk := range slices.Chunk(ids, 200) {
+			if err := f.store.Subscribe(f.ctx, chunk...); err != nil && f.ctx.Err() == nil {
+				f.log.Warn("the subscribers that are live could not be noted", "error", err)
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"curfew/models"
+)
+
+// introspect is POST /oauth2/introspect, RFC 7662: what a token is worth now, read from the database.
+func (s *Server) introspect(c *gin.Context) {
+	var found *models.Introspection
+	err := s.withClient(c, func(client *models.Client) (err error) {
+		if !client.Introspect || client.Public {
+			return errMayNotIntrospect
+		}
+		token := c.Request.PostForm.Get("token")
+		if token == "" {
+			return invalidRequest("token is missing")
+		}
+		found, err = s.store.Introspect(c.Request.Context(), client, token)
+		return err
+	})
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	noStore(c)
+	if found == nil { // nothing more is said of it, section 2.2
+		c.JSON(http.StatusOK, struct {
+			Active bool `json:"active"`
+		}{false})
+		return
+	}
+	answer := introspection{
+		Active: true, TokenType: found.TokenType, ClientID: found.ClientID, Sub: found.UserID, Username: found.Username,
+		DeviceID: found.DeviceID, Scope: found.Scope, Iat: found.IssuedAt, Exp: found.ExpiresAt, Iss: found.Issuer, Jti: found.ID,
+	}
+	switch len(found.Audience) {
+	case 0:
+	case 1:
+		answer.Aud = found.Audience[0]
+	default:
+		answer.Aud = found.Audience
+	}
+	c.JSON(http.StatusOK, answer)
+}
+
+type introspection struct {
+	Active    bool   `json:"active"`
+	TokenType string `json:"token_type"`
+	ClientID  string `json:"client_id"`
+	Sub       string `json:"sub"`
+	Username  string `json:"username,omitempty"`
+	DeviceID  string `json:"device_id,omitempty"`
+	Scope     string `json:"scope"`
+	Iat       int64  `json:"iat"`
+	Exp       int64  `json:"exp"`
+	Iss       string `json:"iss"`
+	Aud       any    `json:"aud,omitempty"` // a string, or several
+	Jti       string `json:"jti,omitempty"`
+}

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"curfew/models"
+)
+
+// metadata is RFC 8414, with two members of our own for the feed.
+func (s *Server) metadata(c *gin.Context) {
+	auth := []string{"client_secret_basic", "client_secret_post"}
+	c.Header("Access-Control-Allow-Origin", "*")
+	c.Header("Cache-Control", "public, max-age=300")
+	c.JSON(http.StatusOK, struct {
+		Issuer             string   `json:"issuer"`
+		TokenEndpoint      string   `json:"token_endpoint"`
+		RevocationEndpoint string   `json:"revocation_endpoint"`
+		Introspection      string   `json:"introspection_endpoint"`
+		JWKS               string   `json:"jwks_uri"`
+		GrantTypes         []string `json:"grant_types_supported"`
+		ResponseTypes      []string `json:"response_types_supported"`
+		Scopes             []string `json:"scopes_supported"`
+		TokenAuth          []string `json:"token_endpoint_auth_methods_supported"`
+		RevocationAuth     []string `json:"revocation_endpoint_auth_methods_supported"`
+		IntrospectionAuth  []string `json:"introspection_endpoint_auth_methods_supported"`
+		Feed               string   `json:"revocation_feed_endpoint"`
+		Ack                string   `json:"revocation_ack_endpoint"`
+	}{
+		s.issuer, s.issuer + "/oauth2/token", s.issuer + "/oauth2/revoke", s.issuer + "/oauth2/introspect", s.issuer + "/oauth2/jwks",
+		[]string{models.GrantPassword, models.GrantRefreshToken, models.GrantClientCredentials},
+		[]string{}, // there is no authorization endpoint
+		[]string{models.ScopeSettings, models.ScopeAdmin, models.ScopeRevocations},
+		append(auth, "none"), append(auth, "none"), auth,
+		s.issuer + "/oauth2/revocations", s.issuer + "/oauth2/revocations/ack",
+	})
+}
+
+// jwks is the key set, RFC 7517.
+func (s *Server) jwks(c *gin.Context) {
+	body, err := json.Marshal(struct {
+		Keys []models.JWK `json:"keys"`
+	}{s.store.JWKS()})
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	sum := sha256.Sum256(body)
+	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	c.Header("Access-Control-Allow-Origin", "*")
+	c.Header("Cache-Control", fmt.Sprintf("public, max-age=%d", int(models.JWKSMaxAge.Seconds())))
+	c.Header("ETag", etag)
+	if c.GetHeader("If-None-Match") == etag {
+		c.Status(http.StatusNotModified)
+		return
+	}
+	c.Data(http.StatusOK, "application/jwk-set+json", body)
+}

@@ -1,0 +1,31 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+// revoke is POST /oauth2/revoke, RFC 7009: "log out this device". What is no token of ours is no error (section 2.2).
+func (s *Server) revoke(c *gin.Context) {
+	err := s.withClient(c, func(client *models.Client) error {
+		token := c.Request.PostForm.Get("token")
+		if token == "" {
+			return invalidRequest("token is missing")
+		}
+		origin := web.Origin(c)
+		_, err := s.store.RevokeToken(c.Request.Context(), client, token, models.Actor{
+			Entity: models.EntityUser, IP: origin.IP, UserAgent: origin.UserAgent,
+		})
+		return err
+	})
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	noStore(c)
+	c.JSON(http.StatusOK, struct{}{})
+}

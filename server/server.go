@@ -1,0 +1,77 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+	oauthserver "github.com/go-oauth2/oauth2/v4/server"
+
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+// Config is what the public listener needs.
+type Config struct {
+	Store          *models.Store
+	Metrics        *web.Metrics
+	Logger         *slog.Logger
+	Issuer         string   // where clients find this listener; the iss of tokens
+	TrustedProxies []string // whose X-Forwarded-For is believed
+	TLS            bool     // answers carry HSTS
+}
+
+// Server is the public listener. Its handler is safe for concurrent use.
+type Server struct {
+	store   *models.Store
+	metrics *web.Metrics
+	log     *slog.Logger
+	issuer  string
+	oauth   *oauthserver.Server
+	engine  *gin.Engine
+	feed    *feed
+}
+
+// New makes the listener and starts to follow the revocation log; Close ends that.
+func New(cfg Config) (*Server, error) {
+	engine, err := web.NewEngine(web.EngineConfig{
+		Listener: "public", Store: cfg.Store, Metrics: cfg.Metrics, Logger: cfg.Logger, TrustedProxies: cfg.TrustedProxies, TLS: cfg.TLS,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{store: cfg.Store, metrics: cfg.Metrics, log: cfg.Logger, issuer: cfg.Issuer, engine: engine, oauth: newOAuth(cfg.Store)}
+	s.routes()
+	s.feed = newFeed(cfg.Store, cfg.Logger)
+	cfg.Metrics.Gauge("curfew_feed_streams", "Open revocation streams.", func() float64 { return float64(s.feed.open.Load()) })
+	return s, nil
+}
+
+// Handler answers the listener's requests.
+func (s *Server) Handler() http.Handler { return s.engine }
+
+// Routes are the routes there are, for the tests.
+func (s *Server) Routes() gin.RoutesInfo { return s.engine.Routes() }
+
+// Close ends every open stream with a last word.
+func (s *Server) Close() { s.feed.close() }
+
+func (s *Server) routes() {
+	r := s.engine
+	r.POST("/oauth2/token", s.token)
+	r.POST("/oauth2/revoke", s.revoke)
+	r.POST("/oauth2/introspect", s.introspect)
+	r.GET("/oauth2/jwks", s.jwks)
+	r.GET("/.well-known/oauth-authorization-server", s.metadata)
+
+	follower := r.Group("/oauth2/revocations", web.Authenticate(s.store, models.ScopeRevocations))
+	follower.GET("", web.Handle(s.revocations))
+	follower.POST("/ack", web.Handle(s.acknowledge))
+
+	user := r.Group("/settings", web.Authenticate(s.store, models.ScopeSettings), web.Handle(userOnly))
+	user.GET("/devices", web.Handle(s.listDevices))
+	user.PATCH("/devices/:id", web.Handle(s.renameDevice))
+	user.DELETE("/devices/:id", web.Handle(s.signOutDevice))
+	user.DELETE("/devices", web.Handle(s.signOutEverywhere))
+	user.PUT("/password", web.Handle(s.changePassword))
+}

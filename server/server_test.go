@@ -1,0 +1,243 @@
+package server
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"curfew/models"
+)
+
+// The whole life over HTTP: sign in, list, rename, refresh, sign out one, sign out everywhere.
+func TestFlows(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		id := uuid.NewString()
+		phone := k.signIn("anna", "device_id", id, "device_name", "Anna's phone")
+		if phone.str("device_id") != id || phone.str("token_type") != "Bearer" || phone.json["expires_in"] != 300.0 || phone.str("scope") != "settings profile" ||
+			phone.header.Get("Cache-Control") != "no-store" || phone.header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Fatalf("%s %v", phone.body, phone.header)
+		}
+		laptop := k.signIn("ANNA")
+		list := k.bearer("GET", "/settings/devices", phone.str("access_token"), "")
+		devices := list.json["devices"].([]any)
+		if len(devices) != 2 {
+			t.Fatalf("%s", list.body)
+		}
+		for _, d := range devices {
+			if d := d.(map[string]any); (d["id"] == id) != (d["current"] == true) || (d["id"] == id) != (d["name"] == "Anna's phone") {
+				t.Fatalf("%v", d)
+			}
+		}
+		renamed := k.bearer("PATCH", "/settings/devices/"+laptop.str("device_id"), phone.str("access_token"), `{"name":"Laptop"}`)
+		if renamed.status != 200 || renamed.str("name") != "Laptop" {
+			t.Fatalf("%d %s", renamed.status, renamed.body)
+		}
+		next := k.refresh(phone.str("refresh_token"))
+		if next.status != 200 || next.str("device_id") != id || next.str("refresh_token") == phone.str("refresh_token") {
+			t.Fatalf("%d %s", next.status, next.body)
+		}
+		if again := k.refresh(phone.str("refresh_token")); again.str("refresh_token") != next.str("refresh_token") {
+			t.Fatalf("a retry: %d %s", again.status, again.body)
+		}
+		i := k.introspect(next.str("access_token"))
+		if i.json["active"] != true || i.str("username") != "anna" || i.str("device_id") != id || i.str("client_id") != "web" || i.str("iss") != k.url || i.str("aud") != k.url {
+			t.Fatalf("%s", i.body)
+		}
+		if i := k.introspect(next.str("refresh_token")); i.json["active"] != true || i.str("device_id") != id {
+			t.Fatalf("%s", i.body)
+		}
+		out := k.bearer("DELETE", "/settings/devices/"+laptop.str("device_id")+"?wait=50ms", next.str("access_token"), "")
+		rev := out.json["revocation"].(map[string]any)
+		if out.status != 200 || rev["level"] != "device" || rev["subject"] != laptop.str("device_id") || out.json["count"] != 1.0 || out.json["applied"] == nil {
+			t.Fatalf("%d %s", out.status, out.body)
+		}
+		if k.active(laptop.str("access_token")) || k.refresh(laptop.str("refresh_token")).str("error") != "invalid_grant" {
+			t.Fatal("the laptop is still signed in")
+		}
+		tablet := k.signIn("anna")
+		others := k.bearer("DELETE", "/settings/devices?except=current", next.str("access_token"), "")
+		if others.status != 200 || others.json["count"] != 1.0 || k.active(tablet.str("access_token")) || !k.active(next.str("access_token")) {
+			t.Fatalf("%d %s", others.status, others.body)
+		}
+		all := k.bearer("DELETE", "/settings/devices", next.str("access_token"), "")
+		if all.status != 200 || all.json["revocation"].(map[string]any)["level"] != "user" || k.active(next.str("access_token")) {
+			t.Fatalf("%d %s", all.status, all.body)
+		}
+		if a := k.bearer("GET", "/settings/devices", next.str("access_token"), ""); a.status != 401 || !strings.Contains(a.header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+			t.Fatalf("%d %v", a.status, a.header)
+		}
+	})
+}
+
+func TestToken_ReplayAndRetirement(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		first := k.signIn("anna")
+		second := k.refresh(first.str("refresh_token"))
+		third := k.refresh(second.str("refresh_token"))
+		if k.active(first.str("access_token")) || !k.active(second.str("access_token")) || !k.active(third.str("access_token")) {
+			t.Fatal("an access token two renewals old is alive, or one of the others is not")
+		}
+		if a := k.refresh(first.str("refresh_token")); a.status != 400 || a.str("error") != "invalid_grant" {
+			t.Fatalf("replay: %d %s", a.status, a.body)
+		}
+		if k.active(third.str("access_token")) || k.refresh(third.str("refresh_token")).status != 400 {
+			t.Fatal("the replay did not sign the device out")
+		}
+	})
+}
+
+func TestRevoke(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		revoke := func(token string, more ...string) *answer {
+			return k.form("/oauth2/revoke", append([]string{"client_id", "web", "token", token}, more...)...)
+		}
+		for _, which := range []string{"access_token", "refresh_token"} {
+			g := k.signIn("anna")
+			if a := revoke(g.str(which)); a.status != 200 || k.active(g.str("access_token")) || k.refresh(g.str("refresh_token")).status != 400 {
+				t.Fatalf("%s: %d %s", which, a.status, a.body)
+			}
+			if a := revoke(g.str(which)); a.status != 200 {
+				t.Fatalf("twice: %d %s", a.status, a.body)
+			}
+		}
+		// A log-out wins its race with a refresh: the token that was rotated away does it too.
+		g := k.signIn("anna")
+		next := k.refresh(g.str("refresh_token"))
+		if a := revoke(g.str("refresh_token")); a.status != 200 || k.active(next.str("access_token")) {
+			t.Fatalf("rotated away: %d %s", a.status, a.body)
+		}
+		// An access token of the device's earlier life does not end the new one.
+		id := uuid.NewString()
+		old := k.signIn("anna", "device_id", id)
+		now := k.signIn("anna", "device_id", id)
+		if a := revoke(old.str("access_token")); a.status != 200 || !k.active(now.str("access_token")) {
+			t.Fatalf("earlier life: %d %s", a.status, a.body)
+		}
+		if a := revoke("garbage"); a.status != 200 {
+			t.Fatalf("garbage: %d %s", a.status, a.body)
+		}
+		if a := k.form("/oauth2/revoke", "client_id", "api", "client_secret", apiSecret, "token", k.apiToken()); a.status != 400 || a.str("error") != "unsupported_token_type" {
+			t.Fatalf("a token without a device: %d %s", a.status, a.body)
+		}
+		if a := k.form("/oauth2/revoke", "client_id", "api", "client_secret", apiSecret, "token", now.str("refresh_token")); a.status != 400 || !k.active(now.str("access_token")) {
+			t.Fatalf("another client's token: %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestIntrospect_WhoMay(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		g := k.signIn("anna")
+		for _, tc := range []struct {
+			status int
+			code   string
+			form   []string
+		}{
+			{403, "access_denied", []string{"client_id", "my.app", "client_secret", apiSecret, "token", g.str("access_token")}},
+			{403, "access_denied", []string{"client_id", "web", "token", g.str("access_token")}},
+			{401, "invalid_client", []string{"client_id", "api", "client_secret", "wrong", "token", g.str("access_token")}},
+			{401, "invalid_client", []string{"token", g.str("access_token")}},
+			{400, "invalid_request", []string{"client_id", "api", "client_secret", apiSecret}},
+		} {
+			if a := k.form("/oauth2/introspect", tc.form...); a.status != tc.status || a.str("error") != tc.code {
+				t.Errorf("%v: %d %s", tc.form[:2], a.status, a.body)
+			}
+		}
+	})
+}
+
+// RFC 6749 section 2.3.1: both parts are form-urlencoded before they are put together.
+func TestClientAuthentication_Basic(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape("api") + ":" + url.QueryEscape(apiSecret)))
+		a := k.do(k.request("POST", "/oauth2/token", "grant_type=client_credentials", "Content-Type", formType, "Authorization", "Basic "+basic))
+		if a.status != 200 || a.json["refresh_token"] != nil || a.json["device_id"] != nil {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestSettings_Password(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		here, there := k.signIn("anna"), k.signIn("anna")
+		change := func(current, next string) *answer {
+			body, err := json.Marshal(map[string]string{"current_password": current, "new_password": next})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k.bearer("PUT", "/settings/password", here.str("access_token"), string(body))
+		}
+		if a := change("wrong", "a better one it is"); a.status != 403 || a.str("code") != "wrong_password" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		if a := change(testPassword, "short"); a.status != 422 || a.str("code") != "password_policy" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		if a := change(testPassword, "a better one it is"); a.status != 200 || a.json["count"] != 1.0 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		if !k.active(here.str("access_token")) || k.active(there.str("access_token")) {
+			t.Fatal("the others are signed out, this one is not")
+		}
+	})
+}
+
+func TestSettings_OthersDevices(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		k.user("ben")
+		anna, ben := k.signIn("anna"), k.signIn("ben")
+		for _, method := range []string{"PATCH", "DELETE"} {
+			for _, id := range []string{ben.str("device_id"), uuid.NewString(), "x", uuid.Nil.String()} {
+				if a := k.bearer(method, "/settings/devices/"+id, anna.str("access_token"), map[string]string{"PATCH": `{"name":"x"}`}[method]); a.status != 404 {
+					t.Errorf("%s %s: %d %s", method, id, a.status, a.body)
+				}
+			}
+		}
+		if !k.active(ben.str("access_token")) {
+			t.Fatal("another user's device was signed out")
+		}
+		// The GUID of another user's device is never touched, and the answer does not tell.
+		mine := k.signIn("anna", "device_id", ben.str("device_id"))
+		if mine.str("device_id") == ben.str("device_id") || !k.active(ben.str("access_token")) {
+			t.Fatal("another user's GUID was taken")
+		}
+		own := k.form("/oauth2/token", "grant_type", "client_credentials", "client_id", "api", "client_secret", apiSecret, "scope", "settings")
+		if a := k.bearer("GET", "/settings/devices", own.str("access_token"), ""); a.status != 403 || a.str("code") != "user_required" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		narrow := k.refresh(anna.str("refresh_token"), "scope", "profile")
+		if a := k.bearer("GET", "/settings/devices", narrow.str("access_token"), ""); a.status != 403 || !strings.Contains(a.header.Get("WWW-Authenticate"), "insufficient_scope") {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	})
+}
+
+// DESIGN: a user's token carries admin only if the user is an admin, and only when it is asked for by name.
+func TestToken_AdminScope(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		ask := func(scope string) *answer {
+			return k.form("/oauth2/token", "grant_type", "password", "client_id", "web", "username", "anna", "password", testPassword, "scope", scope)
+		}
+		if a := ask("admin"); a.status != 400 || a.str("error") != "invalid_scope" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		u, err := k.store.FindUser(t.Context(), "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		admin := true
+		if _, _, err := k.store.UpdateUser(t.Context(), u.ID, models.UserPatch{Admin: &admin}, models.Actor{}); err != nil {
+			t.Fatal(err)
+		}
+		if a := ask("admin settings"); a.status != 200 || a.str("scope") != "admin settings" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		if a := k.signIn("anna"); strings.Contains(a.str("scope"), "admin") {
+			t.Fatalf("%s", a.body)
+		}
+	})
+}

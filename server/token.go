@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+	"github.com/go-oauth2/oauth2/v4"
+	"github.com/google/uuid"
+
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+// tokenRequest is what the steps of one token request hand on; it travels in the context, because the library's hooks
+// have no other way.
+type tokenRequest struct {
+	client   *models.Client // authenticated
+	user     *models.User   // whose password was right
+	deviceID uuid.UUID
+	name     string
+	origin   models.Origin
+}
+
+type tokenRequestKey struct{}
+
+func tokenRequestFrom(ctx context.Context) *tokenRequest {
+	return ctx.Value(tokenRequestKey{}).(*tokenRequest)
+}
+
+// token is POST /oauth2/token: first the client, then whether it may use the grant, then the grant.
+func (s *Server) token(c *gin.Context) {
+	var info oauth2.TokenInfo
+	err := s.withClient(c, func(client *models.Client) (err error) {
+		info, err = s.grant(c, client)
+		return err
+	})
+	if err != nil {
+		e := s.fail(c, err)
+		s.metrics.TokenError(grantLabel(c), e.code, e.reason)
+		return
+	}
+	noStore(c)
+	c.JSON(http.StatusOK, s.oauth.GetTokenData(info))
+}
+
+func (s *Server) grant(c *gin.Context, client *models.Client) (oauth2.TokenInfo, error) {
+	form := c.Request.PostForm
+	grant := form.Get("grant_type")
+	switch {
+	case grant == "":
+		return nil, invalidRequest("grant_type is missing")
+	case !s.oauth.CheckGrantType(oauth2.GrantType(grant)):
+		return nil, errUnsupportedGrant
+	case !client.HasGrant(grant):
+		return nil, errUnauthorizedClient
+	}
+	st := &tokenRequest{client: client, origin: web.Origin(c)}
+	if text := form.Get("device_id"); text != "" && grant == models.GrantPassword {
+		id, err := uuid.Parse(text)
+		if err != nil || len(text) != 36 || id == uuid.Nil {
+			return nil, invalidRequest("device_id takes a UUID in its canonical form")
+		}
+		st.deviceID = id
+	}
+	if st.name = strings.TrimSpace(form.Get("device_name")); st.name == "" {
+		st.name = web.Platform(c.Request.UserAgent())
+	}
+	ctx := context.WithValue(c.Request.Context(), tokenRequestKey{}, st)
+	gt, request, err := s.oauth.ValidationTokenRequest(c.Request.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return s.oauth.GetAccessToken(ctx, gt, request)
+}
+
+// grantLabel is the grant as a metric's label.
+func grantLabel(c *gin.Context) string {
+	switch grant := c.Request.PostForm.Get("grant_type"); grant {
+	case models.GrantPassword, models.GrantRefreshToken, models.GrantClientCredentials:
+		return grant
+	}
+	return "other"
+}
