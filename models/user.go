@@ -31,7 +31,8 @@ const MaxUsername = 255
 
 func usernameKey(name string) string { return strings.ToLower(name) }
 
-func checkUsername(name string) error {
+// CheckUsername tells whether a user may be called so; its errors wrap [ErrInvalid].
+func CheckUsername(name string) error {
 	switch {
 	case name == "" || len(name) > MaxUsername || !utf8.ValidString(name):
 		return invalid("the user name has %d bytes: it takes 1 to %d, in UTF-8", len(name), MaxUsername)
@@ -51,7 +52,7 @@ type NewUser struct {
 
 // CreateUser adds a user. It returns [ErrConflict] if the name is taken, [ErrPasswordPolicy] for a bad password.
 func (s *Store) CreateUser(ctx context.Context, in NewUser, by Actor) (*User, error) {
-	if err := checkUsername(in.Username); err != nil {
+	if err := CheckUsername(in.Username); err != nil {
 		return nil, err
 	}
 	id, err := uuid.NewV7()
@@ -95,7 +96,7 @@ func (s *Store) GetUser(ctx context.Context, id uuid.UUID) (*User, error) {
 
 // FindUser returns one user by name; case does not matter.
 func (s *Store) FindUser(ctx context.Context, username string) (*User, error) {
-	if checkUsername(username) != nil {
+	if CheckUsername(username) != nil {
 		return nil, ErrNotFound
 	}
 	return s.getUser(ctx, "username_key = ?", usernameKey(username))
@@ -301,8 +302,8 @@ func (s *Store) UpdateUser(ctx context.Context, id uuid.UUID, p UserPatch, by Ac
 	}
 	name := before.Username
 	if p.Username != nil {
-		if name = *p.Username; checkUsername(name) != nil {
-			return nil, nil, checkUsername(name)
+		if name = *p.Username; CheckUsername(name) != nil {
+			return nil, nil, CheckUsername(name)
 		}
 	}
 	var phc string

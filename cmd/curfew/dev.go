@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"curfew/models"
+)
+
+// The demo's names. Its passwords are made anew for every data folder.
+const (
+	demoUser   = "demo"
+	demoAdmin  = "admin"
+	demoClient = "demo-app"
+	demoAPI    = "demo-api"
+)
+
+type devCommand struct {
+	Data       string `default:"curfew-data" placeholder:"DIR" help:"Folder for the database, its secret and the demo's passwords; made if it is missing (default: ${default})."`
+	PublicAddr string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the public listener is (default: ${default})."`
+	AdminAddr  string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Where the admin listener is (default: ${default})."`
+	LogLevel   string `default:"warn" enum:"debug,info,warn,error" help:"What is logged: debug, info (requests too), warn, error (default: ${default})."`
+}
+
+// Help says what dev leaves alone.
+func (c *devCommand) Help() string {
+	return "CURFEW_ variables are not read: what they name may be a real database. Not for production: demo passwords are kept in the data folder."
+}
+
+// demoSecrets is the file demo.json in the data folder.
+type demoSecrets struct {
+	DemoPassword  string `json:"demo_password"`
+	AdminPassword string `json:"admin_password"`
+	APISecret     string `json:"api_client_secret"`
+}
+
+func (c *devCommand) Run(p *program) error {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return err
+	}
+	if err := os.Chmod(c.Data, 0o700); err != nil {
+		return err
+	}
+	secretFile := filepath.Join(c.Data, "secret")
+	if _, err := keepFile(secretFile, func() ([]byte, error) {
+		secret := make([]byte, models.MinSecretSize)
+		rand.Read(secret)
+		return []byte(hex.EncodeToString(secret) + "\n"), nil
+	}); err != nil {
+		return err
+	}
+	text, err := keepFile(filepath.Join(c.Data, "demo.json"), func() ([]byte, error) {
+		made := demoSecrets{DemoPassword: demoPassword(), AdminPassword: demoPassword(), APISecret: rand.Text()}
+		return json.MarshalIndent(made, "", "  ")
+	})
+	if err != nil {
+		return err
+	}
+	var demo demoSecrets
+	if err := json.Unmarshal(text, &demo); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(c.Data, "demo.json"), err)
+	}
+
+	cfg, _, err := readConfig([]string{
+		prefix + "DATABASE_URL=sqlite:" + filepath.Join(c.Data, "curfew.db"), prefix + "SECRET_FILE=" + secretFile,
+		prefix + "PUBLIC_ADDR=" + c.PublicAddr, prefix + "ADMIN_ADDR=" + c.AdminAddr,
+		prefix + "LOG_FORMAT=text", prefix + "LOG_LEVEL=" + c.LogLevel, prefix + "SHUTDOWN_TIMEOUT=2s",
+	}, needsSecret)
+	if err != nil {
+		return err
+	}
+	n, err := startNode(p.ctx, cfg, cfg.logger(p.stderr, false))
+	if err != nil {
+		return err
+	}
+	if err := demo.create(p.ctx, n.store); err != nil {
+		n.close()
+		return err
+	}
+	demo.explain(p.stdout, c.Data, n.cfg.store.Issuer, "http://"+n.listeners[1].Addr().String())
+	return n.run(p.ctx)
+}
+
+// demoPassword is 80 random bits, easy to type and safe to paste.
+func demoPassword() string { return strings.ToLower(rand.Text()[:16]) }
+
+// keepFile reads a private file, and makes it if it is missing.
+func keepFile(name string, content func() ([]byte, error)) ([]byte, error) {
+	b, err := os.ReadFile(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return b, err
+	}
+	if b, err = content(); err != nil {
+		return nil, err
+	}
+	return b, os.WriteFile(name, b, 0o600)
+}
+
+// create adds the demo's users and clients; those that are there already stay as they are.
+func (d *demoSecrets) create(ctx context.Context, s *models.Store) error {
+	for _, u := range []models.NewUser{
+		{Username: demoUser, Password: d.DemoPassword}, {Username: demoAdmin, Password: d.AdminPassword, Admin: true},
+	} {
+		_, err := s.FindUser(ctx, u.Username)
+		if errors.Is(err, models.ErrNotFound) {
+			_, err = s.CreateUser(ctx, u, cliActor)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, c := range []models.NewClient{
+		{
+			ID: demoClient, Name: "Demo app", Public: true, Grants: []string{models.GrantPassword, models.GrantRefreshToken},
+			Scopes: []string{models.ScopeSettings, "profile", models.ScopeAdmin},
+		},
+		{
+			ID: demoAPI, Name: "Demo resource server", Secret: d.APISecret, Grants: []string{models.GrantClientCredentials},
+			Scopes: []string{models.ScopeRevocations}, Introspect: true,
+		},
+	} {
+		_, err := s.GetClient(ctx, c.ID)
+		if errors.Is(err, models.ErrNotFound) {
+			_, _, err = s.CreateClient(ctx, c, cliActor)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// explain prints what to try: lines to be pasted one after the other, into bash or zsh, with curl and sed alone.
+func (d *demoSecrets) explain(w io.Writer, data, public, admin string) {
+	const token = `sed 's/.*"access_token":"\([^"]*\)".*/\1/'`
+	fmt.Fprintf(w, `Curfew runs on %[1]s (public) and %[2]s (admin). Everything is in %[3]s. Ctrl-C stops it.
+
+  user    %[4]s, password %[5]s
+  admin   %[6]s, password %[7]s
+  client  %[8]s (public, for sign-in), %[9]s (secret %[10]s, for resource servers)
+
+Paste these one after the other into another terminal.
+
+Sign in:
+
+  T=$(curl -s %[1]s/oauth2/token -d grant_type=password -d client_id=%[8]s -d username=%[4]s -d password=%[5]s -d device_name=terminal); echo "$T"
+
+List my devices:
+
+  curl -s %[1]s/settings/devices -H "Authorization: Bearer $(echo "$T" | %[11]s)"; echo
+
+Refresh:
+
+  T=$(curl -s %[1]s/oauth2/token -d grant_type=refresh_token -d client_id=%[8]s -d refresh_token="$(echo "$T" | sed 's/.*"refresh_token":"\([^"]*\)".*/\1/')"); echo "$T"
+
+Sign out everywhere:
+
+  curl -s -X DELETE %[1]s/settings/devices -H "Authorization: Bearer $(echo "$T" | %[11]s)"; echo
+
+As the admin, list everybody's devices:
+
+  curl -s %[2]s/admin/devices -H "Authorization: Bearer $(curl -s %[1]s/oauth2/token -d grant_type=password -d client_id=%[8]s -d username=%[6]s -d password=%[7]s -d scope=admin | %[11]s)"; echo
+
+`, public, admin, data, demoUser, d.DemoPassword, demoAdmin, d.AdminPassword, demoClient, demoAPI, d.APISecret, token)
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+type deviceCommands struct {
+	List   deviceListCommand   `cmd:"" help:"List devices, the newest first."`
+	Rename deviceRenameCommand `cmd:"" help:"Give a device another name."`
+	Revoke revokeDeviceCommand `cmd:"" help:"Sign out one device."`
+}
+
+// deviceID takes a GUID in its one canonical form.
+func deviceID(text string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 {
+		return uuid.Nil, usage("%q is no device: it takes a GUID like 0198c2f0-7a3e-7c51-9d0a-5b6e1f2a3b4c", text)
+	}
+	return id, nil
+}
+
+// deviceJSON is a device as JSON shows it.
+type deviceJSON struct {
+	ID         uuid.UUID     `json:"id"`
+	Name       string        `json:"name"`
+	Status     string        `json:"status"`
+	UserID     uuid.UUID     `json:"user_id"`
+	Username   string        `json:"username"`
+	ClientID   string        `json:"client_id"`
+	ClientName string        `json:"client_name"`
+	Scope      string        `json:"scope"`
+	UserAgent  string        `json:"user_agent"`
+	Platform   string        `json:"platform"`
+	IP         string        `json:"ip"`
+	CreatedAt  models.Micros `json:"created_at"`
+	SignedInAt models.Micros `json:"signed_in_at"`
+	LastSeenAt models.Micros `json:"last_seen_at"`
+	ExpiresAt  models.Micros `json:"expires_at"`
+}
+
+func newDeviceJSON(d *models.DeviceInfo) deviceJSON {
+	return deviceJSON{
+		ID: d.ID, Name: d.Name, Status: d.Status, UserID: d.UserID, Username: d.Username, ClientID: d.ClientID, ClientName: d.ClientName,
+		Scope: d.Scope, UserAgent: d.UserAgent, Platform: web.Platform(d.UserAgent), IP: d.IP,
+		CreatedAt: d.CreatedAt, SignedInAt: d.SignedInAt, LastSeenAt: d.LastSeenAt, ExpiresAt: d.ExpiresAt,
+	}
+}
+
+type deviceListCommand struct {
+	User   string `placeholder:"NAME" help:"Only this user's."`
+	Client string `placeholder:"ID" help:"Only this client's."`
+	Status string `placeholder:"STATUS" help:"Only active, revoked or expired ones."`
+	IP     string `name:"ip" placeholder:"ADDRESS" help:"Only those last seen at this address."`
+	Q      string `name:"q" placeholder:"TEXT" help:"Only those with this in their name, their user's name or their user agent."`
+	jsonFlag
+}
+
+func (c *deviceListCommand) Run(p *program) error {
+	filter := models.DeviceFilter{Username: c.User, ClientID: c.Client, Status: c.Status, IP: c.IP, Q: c.Q}
+	return p.withStore(func(s *models.Store) error {
+		devices, err := allPages(func(page models.Page) ([]models.DeviceInfo, string, error) { return s.ListDevices(p.ctx, filter, page) })
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			list := []deviceJSON{}
+			for i := range devices {
+				list = append(list, newDeviceJSON(&devices[i]))
+			}
+			return p.printJSON(list)
+		}
+		return p.printTable("DEVICE\tUSER\tCLIENT\tNAME\tSTATUS\tADDRESS\tSIGNED IN\tLAST SEEN", func(row func(...any)) {
+			for _, d := range devices {
+				row(d.ID, d.Username, d.ClientID, d.Name, d.Status, d.IP, moment(d.SignedInAt), moment(d.LastSeenAt))
+			}
+		})
+	})
+}
+
+type deviceRenameCommand struct {
+	ID   string `arg:"" help:"Its GUID."`
+	Name string `arg:"" help:"Its new name."`
+	jsonFlag
+}
+
+func (c *deviceRenameCommand) Run(p *program) error {
+	id, err := deviceID(c.ID)
+	if err != nil {
+		return err
+	}
+	return p.withStore(func(s *models.Store) error {
+		d, err := s.RenameDevice(p.ctx, models.DeviceFilter{ID: id}, c.Name, cliActor)
+		if err != nil {
+			return naming("device", c.ID, err)
+		}
+		if c.JSON {
+			return p.printJSON(newDeviceJSON(d))
+		}
+		_, err = fmt.Fprintf(p.stdout, "device %s: is called %s\n", d.ID, d.Name)
+		return err
+	})
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+type revokeCommands struct {
+	Everyone revokeEveryoneCommand `cmd:"" help:"Sign out everyone, everywhere: every token of every user and client."`
+	User     revokeUserCommand     `cmd:"" help:"Sign out a user everywhere."`
+	Client   revokeClientCommand   `cmd:"" help:"Sign out every device of a client."`
+	Device   revokeDeviceCommand   `cmd:"" help:"Sign out one device."`
+}
+
+// receiptFlags are those of everything that signs out.
+type receiptFlags struct {
+	Wait time.Duration `default:"1s" help:"How long to wait until every resource server has applied it; 0s does not ask (default: ${default})."`
+	jsonFlag
+}
+
+// report says what a sign-out did and where it has been applied. out may be nil: nobody was signed out.
+func (p *program) report(s *models.Store, subject, did string, out *models.SignOut, flags receiptFlags) error {
+	if out == nil {
+		out = &models.SignOut{}
+	}
+	// The sign-out has happened: a signal must not hide what is known of it. The waiting is bounded.
+	view := web.SignOutView(context.WithoutCancel(p.ctx), s, out, flags.Wait)
+	if flags.JSON {
+		return p.printJSON(view)
+	}
+	line := subject + ": " + did
+	if flags.Wait > 0 && out.Revocation != nil {
+		switch a := view.Applied; {
+		case a == nil:
+			line += "; where it has been applied is not known"
+		case a.Subscribers == 0:
+			line += "; no server follows the revocation feed"
+		default:
+			line += fmt.Sprintf("; applied at %d of %d servers, slowest %d ms", a.Acknowledged, a.Subscribers, a.SlowestMS)
+			if len(a.Missing) > 0 {
+				line += "; missing: " + strings.Join(a.Missing, ", ")
+			}
+		}
+	}
+	_, err := fmt.Fprintln(p.stdout, line)
+	return err
+}
+
+// devicesOut counts for people.
+func devicesOut(n int) string {
+	if n == 1 {
+		return "1 device out"
+	}
+	return fmt.Sprintf("%d devices out", n)
+}
+
+type revokeEveryoneCommand struct {
+	Yes bool `help:"Do not ask."`
+	receiptFlags
+}
+
+func (c *revokeEveryoneCommand) Run(p *program) error {
+	if !c.Yes {
+		if err := p.confirm("This signs out every user and every client. Type everyone to do it: ", "everyone"); err != nil {
+			return err
+		}
+	}
+	return p.withStore(func(s *models.Store) error {
+		out, err := s.Revoke(p.ctx, models.Target{Level: models.LevelEveryone}, models.ReasonRevoked, cliActor)
+		if err != nil {
+			return err
+		}
+		return p.report(s, "everyone", "signed out", out, c.receiptFlags)
+	})
+}
+
+// confirm asks the person at the terminal. Without one it refuses.
+func (p *program) confirm(question, answer string) error {
+	if f, ok := p.stdin.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&fs.ModeCharDevice != 0 {
+			fmt.Fprint(p.stderr, question)
+			if line, err := bufio.NewReader(p.stdin).ReadString('\n'); err == nil && strings.TrimSpace(line) == answer {
+				return nil
+			}
+			return errors.New("nothing was done")
+		}
+	}
+	return usage("it takes --yes where nobody can be asked")
+}
+
+type revokeUserCommand struct {
+	Name string `arg:"" help:"User name."`
+	receiptFlags
+}
+
+func (c *revokeUserCommand) Run(p *program) error {
+	return p.withStore(func(s *models.Store) error {
+		u, err := s.FindUser(p.ctx, c.Name)
+		if err != nil {
+			return naming("user", c.Name, err)
+		}
+		out, err := s.Revoke(p.ctx, models.Target{Level: models.LevelUser, Subject: u.ID.String()}, models.ReasonRevoked, cliActor)
+		if err != nil {
+			return naming("user", c.Name, err)
+		}
+		return p.report(s, "user "+u.Username, devicesOut(out.Count), out, c.receiptFlags)
+	})
+}
+
+type revokeClientCommand struct {
+	ID string `arg:"" help:"Its client_id."`
+	receiptFlags
+}
+
+func (c *revokeClientCommand) Run(p *program) error {
+	return p.withStore(func(s *models.Store) error {
+		out, err := s.Revoke(p.ctx, models.Target{Level: models.LevelClient, Subject: c.ID}, models.ReasonRevoked, cliActor)
+		if err != nil {
+			return naming("client", c.ID, err)
+		}
+		return p.report(s, "client "+c.ID, "signed out", out, c.receiptFlags)
+	})
+}
+
+// revokeDeviceCommand is also `device revoke`.
+type revokeDeviceCommand struct {
+	ID string `arg:"" help:"Its GUID."`
+	receiptFlags
+}
+
+func (c *revokeDeviceCommand) Run(p *program) error {
+	id, err := deviceID(c.ID)
+	if err != nil {
+		return err
+	}
+	return p.withStore(func(s *models.Store) error {
+		out, err := s.Revoke(p.ctx, models.Target{Level: models.LevelDevice, Filter: models.DeviceFilter{ID: id}}, models.ReasonRevoked, cliActor)
+		if err != nil {
+			return naming("device", c.ID, err)
+		}
+		did := "signed out"
+		if out.Count == 0 {
+			did = "was out already"
+		}
+		return p.report(s, "device "+c.ID, did, out, c.receiptFlags)
+	})
+}

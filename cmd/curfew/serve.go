@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"curfew/admin"
+	"curfew/internal/web"
+	"curfew/models"
+	"curfew/server"
+)
+
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	// writeTimeout is above the longest ?wait=; streams set deadlines of their own.
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 75 * time.Second // above nginx's 60 s: who keeps connections must not be the last to know
+	maxHeaderBytes = 16 << 10
+)
+
+type serveCommand struct{}
+
+func (c *serveCommand) Run(p *program) error {
+	cfg, warnings, err := readConfig(p.env, needsSecret)
+	if err != nil {
+		return err
+	}
+	log := cfg.logger(p.stderr, false)
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	n, err := startNode(p.ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	return n.run(p.ctx)
+}
+
+// node is one running server: two listeners on one store.
+type node struct {
+	cfg       config
+	log       *slog.Logger
+	store     *models.Store
+	listeners [2]*listener // public, admin
+	closers   []func()     // what a stop ends after the requests, last first
+}
+
+// listener is one of the two addresses.
+type listener struct {
+	name string
+	net.Listener
+	server   *http.Server
+	draining atomic.Bool // readiness says no
+}
+
+// startNode takes the addresses, opens the store, and builds what answers on them. Nothing is answered before run.
+func startNode(ctx context.Context, cfg config, log *slog.Logger) (n *node, err error) {
+	n = &node{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	certificate, err := loadCertificate(cfg.tlsCert, cfg.tlsKey, log)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range []struct{ name, variable, addr string }{{"public", "PUBLIC_ADDR", cfg.publicAddr}, {"admin", "ADMIN_ADDR", cfg.adminAddr}} {
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.addr)
+		if err != nil {
+			return nil, fmt.Errorf("%s%s: %w", prefix, l.variable, err)
+		}
+		n.closers = append(n.closers, func() { ln.Close() })
+		n.listeners[i] = &listener{name: l.name, Listener: ln}
+	}
+	addr := cfg.publicAddr
+	if strings.HasSuffix(addr, ":0") { // the system chose
+		addr = n.listeners[0].Addr().String()
+	}
+	n.cfg.defaultIssuer(addr)
+	n.warn()
+
+	cfg = n.cfg
+	cfg.store.Logger = log
+	if strings.HasPrefix(cfg.store.DatabaseURL, "sqlite:") { // one process owns it, so nobody else is to be asked
+		applied, err := models.Migrate(ctx, cfg.store)
+		if err != nil {
+			return nil, err
+		}
+		if len(applied) > 0 {
+			log.Info("schema brought up to date", "versions", applied)
+		}
+	}
+	if n.store, err = models.Open(ctx, cfg.store); err != nil {
+		return nil, err
+	}
+	n.closers = append(n.closers, func() {
+		if err := n.store.Close(); err != nil {
+			log.Error("the store did not close", "error", err)
+		}
+	})
+	traces, err := startTracing(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	n.closers = append(n.closers, traces.stop)
+
+	metrics := web.NewMetrics(n.store)
+	public, err := server.New(server.Config{
+		Store: n.store, Issuer: cfg.store.Issuer, TrustedProxies: cfg.trustedProxies, TLS: strings.HasPrefix(cfg.store.Issuer, "https://"),
+		Metrics: metrics, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.closers = append(n.closers, func() { public.Close() })
+	private, err := admin.New(admin.Config{
+		Store: n.store, TrustedProxies: cfg.trustedProxies, TLS: cfg.tlsCert != "", Metrics: metrics, Logger: log, Pprof: cfg.pprof,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, handler := range []http.Handler{public.Handler(), private.Handler()} {
+		l := n.listeners[i]
+		l.server = &http.Server{
+			Handler:           l.readiness(traces.wrap(handler, l.name)),
+			ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+			MaxHeaderBytes: maxHeaderBytes,
+			ErrorLog:       slog.NewLogLogger(log.With("listener", l.name).Handler(), slog.LevelDebug), // what strangers' handshakes do wrong
+		}
+		if certificate != nil {
+			l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
+		}
+	}
+	// After the listener is closed, so that a follower that comes back at once finds another node.
+	n.listeners[0].server.RegisterOnShutdown(func() { public.Close() })
+	return n, nil
+}
+
+// run answers until ctx ends, then lets the requests finish and ends the streams.
+func (n *node) run(ctx context.Context) error {
+	defer n.close()
+	failed := make(chan error, len(n.listeners))
+	for _, l := range n.listeners {
+		go func() {
+			var err error
+			if l.server.TLSConfig != nil {
+				err = l.server.ServeTLS(l.Listener, "", "")
+			} else {
+				err = l.server.Serve(l.Listener)
+			}
+			if !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("the %s listener: %w", l.name, err)
+			}
+		}()
+		n.log.Info("listening", "listener", l.name, "addr", l.Addr().String(), "tls", l.server.TLSConfig != nil)
+	}
+	n.log.Info("ready", "version", versionText(), "issuer", n.cfg.store.Issuer)
+
+	var err error
+	select {
+	case <-ctx.Done():
+		n.log.Info("stopping; a second signal kills")
+		for _, l := range n.listeners {
+			l.draining.Store(true)
+		}
+		select {
+		case <-time.After(n.cfg.shutdownDelay):
+		case err = <-failed:
+		}
+	case err = <-failed:
+	}
+	return errors.Join(err, n.shutdown())
+}
+
+// shutdown stops taking connections, ends the streams, and waits for the requests, for a bounded time.
+func (n *node) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.shutdownTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, len(n.listeners))
+	for i, l := range n.listeners {
+		wg.Go(func() {
+			if err := l.server.Shutdown(ctx); err != nil {
+				errs[i] = fmt.Errorf("requests on the %s listener were cut off after %s: %w", l.name, n.cfg.shutdownTimeout, err)
+				l.server.Close()
+			}
+		})
+	}
+	wg.Wait()
+	err := errors.Join(errs...)
+	if err == nil {
+		n.log.Info("stopped")
+	}
+	return err
+}
+
+func (n *node) close() {
+	for len(n.closers) > 0 {
+		last := len(n.closers) - 1
+		n.closers[last]()
+		n.closers = n.closers[:last]
+	}
+}
+
+// warn says what is legal and seldom meant.
+func (n *node) warn() {
+	if addr, err := netip.ParseAddrPort(n.listeners[1].Addr().String()); err == nil && !addr.Addr().Unmap().IsLoopback() && n.cfg.tlsCert == "" {
+		n.log.Warn("the admin listener is reachable from elsewhere and without TLS: keep its network private", "addr", addr)
+	}
+	u, err := url.Parse(n.cfg.store.Issuer)
+	if err != nil || u.Scheme == "https" {
+		return
+	}
+	host := u.Hostname()
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case host == "localhost" || strings.HasSuffix(host, ".localhost") || (err == nil && addr.Unmap().IsLoopback()):
+	case err == nil && addr.IsUnspecified():
+		n.log.Warn(prefix+"ISSUER is not set, and "+prefix+"PUBLIC_ADDR names no machine: clients elsewhere cannot use this issuer", "issuer", n.cfg.store.Issuer)
+	default:
+		n.log.Warn("the issuer is not https: passwords and tokens are readable on the way", "issuer", n.cfg.store.Issuer)
+	}
+}
+
+// readiness answers /readyz with no while the listener drains; else the question goes to the database.
+func (l *listener) readiness(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l.draining.Load() && r.URL.Path == "/readyz" {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("Retry-After", "2")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_ = json.NewEncoder(w).Encode(map[string]any{
+				"type": "about:blank", "title": http.StatusText(http.StatusServiceUnavailable), "status": http.StatusServiceUnavailable,
+				"code": "temporarily_unavailable", "detail": "this node is stopping",
+			})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// certificate is a pair of files. A new pair that cannot be used leaves the old one in place.
+type certificate struct {
+	certFile, keyFile string
+	log               *slog.Logger
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	stamp   [2]time.Time // of the files that current, or the last failure, came from
+	checked time.Time
+}
+
+// certificateEvery is how often the files are looked at, at most.
+const certificateEvery = 5 * time.Second
+
+func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
+	if certFile == "" {
+		return nil, nil
+	}
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, checked: time.Now()}
+	c.stamp = c.stamps()
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, usage("%sTLS_CERT and %sTLS_KEY: %w; they take PEM files that belong together", prefix, prefix, err)
+	}
+	c.current = &pair
+	return c, nil
+}
+
+func (c *certificate) stamps() (t [2]time.Time) {
+	for i, name := range []string{c.certFile, c.keyFile} {
+		if info, err := os.Stat(name); err == nil {
+			t[i] = info.ModTime()
+		}
+	}
+	return t
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.checked) < certificateEvery {
+		return c.current, nil
+	}
+	c.checked = time.Now()
+	if stamp := c.stamps(); stamp != c.stamp {
+		c.stamp = stamp
+		pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+		if err != nil {
+			c.log.Error("the new certificate cannot be used; the old one stays", "error", err)
+			return c.current, nil
+		}
+		c.current = &pair
+		c.log.Info("certificate read again")
+	}
+	return c.current, nil
+}
+
+type healthcheckCommand struct{}
+
+// Run asks the public listener of this machine for /readyz. The certificate is not checked: it names another host.
+func (c *healthcheckCommand) Run(p *program) error {
+	values, _ := curfewVariables(p.env)
+	addr, scheme := values["PUBLIC_ADDR"], "http"
+	if addr == "" {
+		addr = "127.0.0.1:8080"
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return usage("%sPUBLIC_ADDR: %q is not an address with a port", prefix, addr)
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
+		host = "localhost"
+	}
+	if values["TLS_CERT"] != "" {
+		scheme = "https"
+	}
+	client := &http.Client{
+		Timeout:   6 * time.Second, // the server gives the database five
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // itself
+	}
+	req, err := http.NewRequestWithContext(p.ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s", res.Status)
+	}
+	return nil
+}
