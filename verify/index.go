@@ -1,0 +1,230 @@
+package verify
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync"
+)
+
+// index holds the newest valid_from of each subject that was revoked and may still matter. Readers take a read lock; the
+// only writer is the feed's goroutine, which makes a larger table beside the one in use.
+//
+// A slot is 29 bytes, and between a half and three quarters of the slots are in use: 39 to 58 bytes an entry.
+type index struct {
+	mu       sync.RWMutex
+	devices  *table
+	users    *table
+	others   map[string]validFrom // clients, and subjects that are no UUID, by level and name
+	everyone validFrom
+}
+
+type validFrom struct {
+	micros  int64
+	expires uint32 // seconds: when the last token that it ends has expired
+}
+
+type uuid [16]byte
+
+// table is a hash table with open addressing. Nothing is ever taken out of it: it is replaced by one without the dead.
+type table struct {
+	seed    maphash.Seed
+	tags    []uint8 // 0 is an empty slot, else some bits of the hash: what is not there is seen without the rest
+	keys    []uuid
+	micros  []int64
+	expires []uint32
+	used    int
+}
+
+const tableMin = 64
+
+func newTable(slots int) *table {
+	slots = max(slots, tableMin)
+	return &table{
+		seed: maphash.MakeSeed(), tags: make([]uint8, slots),
+		keys: make([]uuid, slots), micros: make([]int64, slots), expires: make([]uint32, slots),
+	}
+}
+
+// slot finds a key's place, or the empty one where it would go. The hash is keyed: subjects may be chosen by strangers.
+func (t *table) slot(key uuid) (at int, tag uint8) {
+	hash, n := maphash.Bytes(t.seed, key[:]), len(t.tags)
+	high, _ := bits.Mul64(hash, uint64(n))
+	at, tag = int(high), uint8(hash)|1
+	for t.tags[at] != 0 && (t.tags[at] != tag || t.keys[at] != key) {
+		if at++; at == n {
+			at = 0
+		}
+	}
+	return at, tag
+}
+
+func (t *table) get(key uuid) int64 {
+	at, _ := t.slot(key)
+	if t.tags[at] == 0 {
+		return 0
+	}
+	return t.micros[at]
+}
+
+func (t *table) put(key uuid, v validFrom) {
+	at, tag := t.slot(key)
+	if t.tags[at] == 0 {
+		t.tags[at], t.keys[at] = tag, key
+		t.used++
+	}
+	t.micros[at] = max(t.micros[at], v.micros)
+	t.expires[at] = max(t.expires[at], v.expires)
+}
+
+// full: one more would make the ways long.
+func (t *table) full() bool { return t.used+1 > len(t.keys)/4*3 }
+
+// without is a table of the entries that matter at now, with room for as many again.
+func (t *table) without(now uint32) *table {
+	alive := 0
+	for i, tag := range t.tags {
+		if tag != 0 && t.expires[i] > now {
+			alive++
+		}
+	}
+	next := newTable(2*alive + 2)
+	for i, tag := range t.tags {
+		if tag != 0 && t.expires[i] > now {
+			next.put(t.keys[i], validFrom{t.micros[i], t.expires[i]})
+		}
+	}
+	return next
+}
+
+func newIndex() *index {
+	return &index{devices: newTable(0), users: newTable(0), others: map[string]validFrom{}}
+}
+
+// apply notes an event; applying one twice, or an older one, changes nothing. now is in seconds.
+func (x *index) apply(level, subject string, v validFrom, now uint32) {
+	if v.micros <= 0 {
+		return
+	}
+	key, isUUID := parseUUID(subject)
+	var in **table
+	switch {
+	case level == levelDevice && isUUID:
+		in = &x.devices
+	case level == levelUser && isUUID:
+		in = &x.users
+	}
+	if in != nil && (*in).full() {
+		next := (*in).without(now) // beside the readers
+		x.mu.Lock()
+		*in = next
+		x.mu.Unlock()
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case in != nil:
+		(*in).put(key, v)
+	case level == levelEveryone:
+		x.everyone = maxOf(x.everyone, v)
+	default:
+		x.others[level+" "+subject] = maxOf(x.others[level+" "+subject], v)
+	}
+}
+
+func maxOf(a, b validFrom) validFrom {
+	return validFrom{max(a.micros, b.micros), max(a.expires, b.expires)}
+}
+
+// revoked is the one rule.
+func (x *index) revoked(c *Claims) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if c.IssuedMicros <= x.everyone.micros {
+		return true
+	}
+	if len(x.others) > 0 && c.IssuedMicros <= x.others[c.clientKey].micros {
+		return true
+	}
+	if c.DeviceID == "" { // a client's own token has no device, and no user
+		return false
+	}
+	if c.idsAreUUIDs {
+		return c.IssuedMicros <= x.devices.get(c.device) || c.IssuedMicros <= x.users.get(c.user)
+	}
+	return c.IssuedMicros <= x.others[levelDevice+" "+c.DeviceID].micros || c.IssuedMicros <= x.others[levelUser+" "+c.Subject].micros
+}
+
+// prune forgets what ends no token any more.
+func (x *index) prune(now uint32) {
+	x.mu.RLock()
+	devices, users := x.devices, x.users
+	x.mu.RUnlock()
+	devices, users = devices.pruned(now), users.pruned(now)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.devices, x.users = devices, users
+	for name, v := range x.others {
+		if v.expires <= now {
+			delete(x.others, name)
+		}
+	}
+	if x.everyone.expires <= now {
+		x.everyone = validFrom{}
+	}
+}
+
+// pruned is the table itself, unless half of it is dead.
+func (t *table) pruned(now uint32) *table {
+	dead := 0
+	for i, tag := range t.tags {
+		if tag != 0 && t.expires[i] <= now {
+			dead++
+		}
+	}
+	if dead*2 < t.used || dead == 0 {
+		return t
+	}
+	return t.without(now)
+}
+
+func (x *index) entries() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n := x.devices.used + x.users.used + len(x.others)
+	if x.everyone.micros != 0 {
+		n++
+	}
+	return n
+}
+
+// parseUUID reads the canonical form, in lower case only: one subject, one string.
+func parseUUID(s string) (u uuid, ok bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return u, false
+	}
+	at := 0
+	for i := 0; i < 36; {
+		if s[i] == '-' {
+			i++
+			continue
+		}
+		hi, lo := hexDigit(s[i]), hexDigit(s[i+1])
+		if hi > 15 || lo > 15 {
+			return u, false
+		}
+		u[at] = hi<<4 | lo
+		at++
+		i += 2
+	}
+	return u, true
+}
+
+func hexDigit(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 255
+}

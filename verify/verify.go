@@ -1,0 +1,261 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Leeway is how far ahead of the clock a token's issue may lie. Nothing else has any.
+const Leeway = 10 * time.Second
+
+// StalePolicy says what to do with a token while the feed has been silent for longer than the bound.
+type StalePolicy int
+
+const (
+	// StaleIntrospect asks the issuer about each token. If it cannot be asked, the token is refused.
+	StaleIntrospect StalePolicy = iota
+	// StaleReject refuses every token.
+	StaleReject
+	// StaleAccept accepts what is not known to be dead. A sign-out may go unnoticed until the token expires.
+	StaleAccept
+)
+
+// Config says whom to trust, and as whom to follow the feed. Issuer, ClientID and ClientSecret are required.
+type Config struct {
+	Issuer       string // the issuer's URL, exactly as in its metadata
+	ClientID     string // a confidential client with the grant client_credentials and the scope revocations,
+	ClientSecret string // and, for StaleIntrospect, with introspection
+
+	Audience   string        // what aud must contain; default the issuer
+	Subscriber string        // names this process in receipts: 1 to 64 of A-Z a-z 0-9 . _ -; default the host's name and a process id
+	Bound      time.Duration // how old the knowledge may become; default 30s. Heartbeats come at least every 15 s
+	WhenStale  StalePolicy   // default StaleIntrospect
+	CacheSize  int           // tokens whose signature is remembered; default 10,000, about 1.5 kB each
+
+	HTTPClient *http.Client // for everything but its Timeout, which must be 0; default one of its own
+	Logger     *slog.Logger // default slog.Default
+}
+
+// Verifier checks access tokens. It is safe for concurrent use. Close ends its goroutines.
+type Verifier struct {
+	cfg   Config
+	log   *slog.Logger
+	http  *http.Client
+	keys  *keySet
+	index *index
+	cache *cache
+
+	meta   atomic.Pointer[metadata]
+	fresh  atomic.Int64 // when the last heartbeat came, in nanoseconds since start; 0 is never
+	offset atomic.Int64 // what the server's clock is ahead of ours, microseconds
+	seq    atomic.Int64 // everything up to here has been applied
+	start  time.Time
+	stats  counters
+
+	applied chan struct{} // there is something to acknowledge
+	token   tokenSource
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+}
+
+var subscriberName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// New starts a verifier and returns at once. It comes up when the issuer does; until then the policy for stale knowledge
+// decides. It fails only for a configuration that cannot work.
+func New(cfg Config) (*Verifier, error) {
+	u, err := url.Parse(cfg.Issuer)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("verify: Issuer %q: it takes an absolute http or https URL without query and fragment", cfg.Issuer)
+	}
+	if cfg.ClientID == "" || cfg.ClientSecret == "" {
+		return nil, errors.New("verify: ClientID and ClientSecret are missing: the feed takes a confidential client")
+	}
+	if cfg.WhenStale < StaleIntrospect || cfg.WhenStale > StaleAccept {
+		return nil, fmt.Errorf("verify: WhenStale %d: it takes StaleIntrospect, StaleReject or StaleAccept", cfg.WhenStale)
+	}
+	if cfg.Subscriber == "" {
+		host, _ := os.Hostname()
+		cfg.Subscriber = fmt.Sprintf("%.48s-%d", regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(host, "-"), os.Getpid())
+	}
+	if !subscriberName.MatchString(cfg.Subscriber) {
+		return nil, fmt.Errorf("verify: Subscriber %q: it takes 1 to 64 letters, digits, dots, dashes and underscores", cfg.Subscriber)
+	}
+	cfg.Audience = cmp.Or(cfg.Audience, cfg.Issuer)
+	cfg.Bound = cmp.Or(cfg.Bound, 30*time.Second)
+	cfg.CacheSize = cmp.Or(cfg.CacheSize, 10_000)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	client := cfg.HTTPClient
+	if client == nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.ResponseHeaderTimeout = requestTimeout
+		client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+			return errors.New("the issuer redirects, which an issuer does not")
+		}}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	v := &Verifier{
+		cfg: cfg, log: cfg.Logger.With("component", "curfew/verify", "issuer", cfg.Issuer), http: client, index: newIndex(), cache: newCache(cfg.CacheSize),
+		start: time.Now(), applied: make(chan struct{}, 1), stop: stop,
+	}
+	v.keys = newKeySet(v)
+	v.done.Go(func() { v.follow(ctx) })
+	v.done.Go(func() { v.acknowledge(ctx) })
+	v.done.Go(func() { v.upkeep(ctx) })
+	return v, nil
+}
+
+// Close ends the goroutines and waits for them.
+func (v *Verifier) Close() {
+	v.stop()
+	v.done.Wait()
+	v.http.CloseIdleConnections()
+}
+
+// Verify checks a token and returns its claims, which are shared: do not change them. Every error wraps one of this
+// package's. RFC 9068 section 4, RFC 7519 section 7.2, and the one rule.
+func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
+	claims, epoch := v.cache.get(token)
+	if claims == nil {
+		var err error
+		if claims, err = v.check(ctx, token); err != nil {
+			v.stats.refused.Add(1)
+			return nil, err
+		}
+		v.cache.put(token, claims, epoch)
+	} else {
+		v.stats.cached.Add(1)
+	}
+	// What changes with time is asked on every call. The server's clock counts: its heartbeats carry it.
+	now := time.Now().UnixMicro() + v.offset.Load()
+	switch {
+	case now >= claims.expires:
+		v.stats.expired.Add(1)
+		return nil, ErrExpired
+	case claims.issued > now+Leeway.Microseconds():
+		v.stats.refused.Add(1)
+		return nil, ErrNotYetValid
+	case v.index.revoked(claims):
+		v.stats.revoked.Add(1)
+		return nil, ErrRevoked
+	case v.Staleness() <= v.cfg.Bound:
+		v.stats.verified.Add(1)
+		return claims, nil
+	}
+	return v.whenStale(ctx, token, claims)
+}
+
+// check does what needs to be done once for a token: cheap things first, then the signature, then the claims.
+func (v *Verifier) check(ctx context.Context, token string) (*Claims, error) {
+	head, body, sig, err := split(token)
+	if err != nil {
+		return nil, err
+	}
+	key, err := v.keys.find(ctx, head)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSignature(key, token[:len(head)+1+len(body)], sig); err != nil {
+		return nil, err
+	}
+	claims, err := parseClaims(body)
+	switch {
+	case err != nil:
+		return nil, err
+	case claims.Issuer != v.cfg.Issuer:
+		return nil, ErrIssuer
+	case !slices.Contains(claims.Audience, v.cfg.Audience):
+		return nil, ErrAudience
+	}
+	return claims, nil
+}
+
+func (v *Verifier) whenStale(ctx context.Context, token string, claims *Claims) (*Claims, error) {
+	v.stats.stale.Add(1)
+	switch v.cfg.WhenStale {
+	case StaleAccept:
+		return claims, nil
+	case StaleIntrospect:
+		v.stats.introspected.Add(1)
+		switch active, err := v.introspect(ctx, token); {
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w: %w", ErrStale, ErrUnavailable, err)
+		case !active:
+			return nil, ErrRevoked
+		}
+		return claims, nil
+	}
+	return nil, ErrStale
+}
+
+// Staleness is how long ago it was last known that nothing is unknown. Before the first contact it is very long.
+func (v *Verifier) Staleness() time.Duration {
+	at := v.fresh.Load()
+	if at == 0 {
+		return time.Duration(1<<63 - 1)
+	}
+	return time.Since(v.start) - time.Duration(at)
+}
+
+// ClockOffset is what the issuer's clock is ahead of this machine's, as the last heartbeat showed it. Tokens are judged by
+// the issuer's clock; an offset of more than [Leeway] is also logged, because other programs here have the wrong time too.
+func (v *Verifier) ClockOffset() time.Duration {
+	return time.Duration(v.offset.Load()) * time.Microsecond
+}
+
+// Seq is the number of the last event that has been applied.
+func (v *Verifier) Seq() int64 { return v.seq.Load() }
+
+// counters are kept without a lock.
+type counters struct {
+	verified, cached, refused, expired, revoked, stale, introspected, events, acks, connects, keyFetches atomic.Int64
+}
+
+// Stats are counters since the start, and the present state; fit for any metrics library.
+type Stats struct {
+	Verified     int64 // accepted with fresh knowledge
+	Cached       int64 // calls that found the signature remembered
+	Refused      int64 // malformed, forged, foreign
+	Expired      int64
+	Revoked      int64
+	Stale        int64 // calls while the knowledge was too old
+	Introspected int64
+	Events       int64 // applied, doubles included
+	Acks         int64
+	Connects     int64 // times the feed was opened
+	KeyFetches   int64
+
+	Entries     int // of the revocation index
+	Seq         int64
+	Staleness   time.Duration
+	ClockOffset time.Duration
+}
+
+// Stats returns the counters.
+func (v *Verifier) Stats() Stats {
+	c := &v.stats
+	return Stats{
+		Verified: c.verified.Load(), Cached: c.cached.Load(), Refused: c.refused.Load(), Expired: c.expired.Load(), Revoked: c.revoked.Load(),
+		Stale: c.stale.Load(), Introspected: c.introspected.Load(), Events: c.events.Load(), Acks: c.acks.Load(), Connects: c.connects.Load(),
+		KeyFetches: c.keyFetches.Load(), Entries: v.index.entries(), Seq: v.Seq(), Staleness: v.Staleness(), ClockOffset: v.ClockOffset(),
+	}
+}
+
+// endpoint is an address from the metadata, which must be the issuer's own: it gets our secret.
+func endpoint(issuer, u string) error {
+	if !strings.HasPrefix(u, issuer+"/") {
+		return fmt.Errorf("the metadata names %q, which is not under the issuer", u)
+	}
+	return nil
+}
