@@ -39,8 +39,10 @@ type Device struct {
 const never = Micros(math.MaxInt64)
 
 // aliveDevice is the one rule for the refresh tokens of device d, and with them for the device itself.
-const aliveDevice = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from)
-	AND d.expires_at > {now} AND u.disabled_at = 0`
+const aliveDevice = signedIn + ` AND u.disabled_at = 0`
+
+// signedIn is that without its last condition: what disabling the user is about to end.
+const signedIn = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) AND d.expires_at > {now}`
 
 // The states of a device.
 const (

@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -25,9 +26,20 @@ func Migrate(ctx context.Context, cfg Config) (applied []int64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	results, err := p.Up(ctx)
-	for _, r := range results {
-		applied = append(applied, r.Source.Version)
+	// SQLite has no lock from goose's look at the version to its step: of two programs the second fails at a step that the
+	// first has just done, without a trace, and has to look again. It cannot happen more often than there are steps.
+	for range len(p.ListSources()) + 1 {
+		var results []*goose.MigrationResult
+		results, err = p.Up(ctx)
+		if partial, ok := errors.AsType[*goose.PartialError](err); ok {
+			results = partial.Applied
+		}
+		for _, r := range results {
+			applied = append(applied, r.Source.Version)
+		}
+		if err == nil || s.d.postgres {
+			break
+		}
 	}
 	return applied, dbError(err)
 }

@@ -165,7 +165,7 @@ func (s *Store) revokeIn(tx *gorm.DB, t Target, why Reason, by Actor) (*SignOut,
 			return nil, err
 		}
 		err = s.row(tx, `SELECT count(*) FROM devices d, users u, clients c, realm r
-			WHERE d.user_id = @id AND u.id = d.user_id AND c.id = d.client_id AND `+aliveDevice, args{"id": id}, &out.Count)
+			WHERE d.user_id = @id AND u.id = d.user_id AND c.id = d.client_id AND `+signedIn, args{"id": id}, &out.Count)
 	case LevelClient:
 		_, err = s.lockClient(tx, t.Subject, &Client{})
 	case LevelEveryone:

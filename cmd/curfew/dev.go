@@ -102,7 +102,11 @@ func keepFile(name string, content func() ([]byte, error)) ([]byte, error) {
 	if b, err = content(); err != nil {
 		return nil, err
 	}
-	return b, os.WriteFile(name, b, 0o600)
+	// Under another name first: half a file would be worse than none.
+	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+		return nil, err
+	}
+	return b, os.Rename(name+".new", name)
 }
 
 // create adds the demo's users and clients; those that are there already stay as they are.

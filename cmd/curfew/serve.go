@@ -68,21 +68,25 @@ type listener struct {
 }
 
 // startNode takes the addresses, opens the store, and builds what answers on them. Nothing is answered before run.
-func startNode(ctx context.Context, cfg config, log *slog.Logger) (n *node, err error) {
-	n = &node{cfg: cfg, log: log}
-	defer func() {
-		if err != nil {
-			n.close()
-		}
-	}()
+func startNode(ctx context.Context, cfg config, log *slog.Logger) (*node, error) {
+	n := &node{cfg: cfg, log: log}
+	if err := n.start(ctx); err != nil {
+		n.close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *node) start(ctx context.Context) error {
+	cfg, log := n.cfg, n.log
 	certificate, err := loadCertificate(cfg.tlsCert, cfg.tlsKey, log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for i, l := range []struct{ name, variable, addr string }{{"public", "PUBLIC_ADDR", cfg.publicAddr}, {"admin", "ADMIN_ADDR", cfg.adminAddr}} {
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.addr)
 		if err != nil {
-			return nil, fmt.Errorf("%s%s: %w", prefix, l.variable, err)
+			return fmt.Errorf("%s%s: %w", prefix, l.variable, err)
 		}
 		n.closers = append(n.closers, func() { ln.Close() })
 		n.listeners[i] = &listener{name: l.name, Listener: ln}
@@ -99,14 +103,14 @@ func startNode(ctx context.Context, cfg config, log *slog.Logger) (n *node, err 
 	if strings.HasPrefix(cfg.store.DatabaseURL, "sqlite:") { // one process owns it, so nobody else is to be asked
 		applied, err := models.Migrate(ctx, cfg.store)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if len(applied) > 0 {
 			log.Info("schema brought up to date", "versions", applied)
 		}
 	}
 	if n.store, err = models.Open(ctx, cfg.store); err != nil {
-		return nil, err
+		return err
 	}
 	n.closers = append(n.closers, func() {
 		if err := n.store.Close(); err != nil {
@@ -115,7 +119,7 @@ func startNode(ctx context.Context, cfg config, log *slog.Logger) (n *node, err 
 	})
 	traces, err := startTracing(ctx, log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.closers = append(n.closers, traces.stop)
 
@@ -125,14 +129,14 @@ func startNode(ctx context.Context, cfg config, log *slog.Logger) (n *node, err 
 		Metrics: metrics, Logger: log,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.closers = append(n.closers, func() { public.Close() })
 	private, err := admin.New(admin.Config{
 		Store: n.store, TrustedProxies: cfg.trustedProxies, TLS: cfg.tlsCert != "", Metrics: metrics, Logger: log, Pprof: cfg.pprof,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for i, handler := range []http.Handler{public.Handler(), private.Handler()} {
 		l := n.listeners[i]
@@ -148,7 +152,7 @@ func startNode(ctx context.Context, cfg config, log *slog.Logger) (n *node, err 
 	}
 	// After the listener is closed, so that a follower that comes back at once finds another node.
 	n.listeners[0].server.RegisterOnShutdown(func() { public.Close() })
-	return n, nil
+	return nil
 }
 
 // run answers until ctx ends, then lets the requests finish and ends the streams.
@@ -325,14 +329,17 @@ func (c *healthcheckCommand) Run(p *program) error {
 	if err != nil {
 		return usage("%sPUBLIC_ADDR: %q is not an address with a port", prefix, addr)
 	}
-	if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
-		host = "localhost"
+	switch host {
+	case "", "0.0.0.0":
+		host = "127.0.0.1"
+	case "::":
+		host = "::1"
 	}
 	if values["TLS_CERT"] != "" {
 		scheme = "https"
 	}
 	client := &http.Client{
-		Timeout:   6 * time.Second, // the server gives the database five
+		Timeout:   6 * time.Second,                                                         // the server gives the database five
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // itself
 	}
 	req, err := http.NewRequestWithContext(p.ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/readyz", nil)

@@ -157,6 +157,31 @@ func (c *Cluster) Run(ctx context.Context) error {
 	}
 }
 
+// Standby makes a streaming copy of a running cluster in a folder of its own, and runs it.
+func (c *Cluster) Standby(ctx context.Context, settings ...string) (*Cluster, error) {
+	s, err := New(settings...)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.Command(ctx, "pg_basebackup", "-h", c.Dir, "-U", "postgres", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync").CombinedOutput()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("pg_basebackup: %w: %s", err, out), s.Remove())
+	}
+	if err := s.Run(ctx); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+// Promote makes a standby the primary.
+func (c *Cluster) Promote(ctx context.Context) error {
+	out, err := c.Command(ctx, "pg_ctl", "promote", "-w", "-D", c.data()).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("pg_ctl promote: %w: %s", err, out)
+	}
+	return nil
+}
+
 // URL is where a database of the cluster is.
 func (c *Cluster) URL(database string) string {
 	return "postgres://postgres@/" + database + "?host=" + url.QueryEscape(c.Dir)

@@ -2,12 +2,33 @@ package web
 
 import (
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mileusna/useragent"
+
+	"curfew/models"
 )
 
-// Platform is what a person would call the thing behind a user agent: "Firefox on Linux".
+// Platform is what a person would call the thing behind a user agent: "Firefox on Linux". It is fit to be a device's name,
+// whatever the user agent is.
 func Platform(userAgent string) string {
+	name := strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, platform(userAgent)))
+	if utf8.RuneCountInString(name) > models.MaxName {
+		name = strings.TrimSpace(string([]rune(name)[:models.MaxName]))
+	}
+	if name == "" {
+		return "Unknown device"
+	}
+	return name
+}
+
+func platform(userAgent string) string {
 	ua := useragent.Parse(userAgent)
 	name, on := ua.Name, ua.OS
 	switch {
@@ -17,8 +38,6 @@ func Platform(userAgent string) string {
 		on = ua.Device
 	}
 	switch {
-	case name == "" && on == "":
-		return "Unknown device"
 	case name == "":
 		return on
 	case on == "":

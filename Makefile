@@ -1,0 +1,32 @@
+# The commands are plain; this file remembers them.
+.PHONY: help dev build test check secrets up down
+.DEFAULT_GOAL := help
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+dev: ## Run everything on SQLite, with a demo user; Ctrl-C stops it.
+	go run ./cmd/curfew dev
+
+build: ## Build the static binary ./curfew.
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$$(git describe --tags --always --dirty)" -o curfew ./cmd/curfew
+
+test: ## Run the tests on SQLite and PostgreSQL.
+	go test ./...
+
+check: ## Everything that must hold before a change lands.
+	.ci/run
+
+secrets: ## Make the secrets of docker-compose.yml; those that are there stay.
+	@install -d -m 700 secrets
+	@# Readable for the containers' users: the folder is what keeps others out.
+	@for name in database_password curfew_secret demo_client_secret; do \
+		test -s secrets/$$name || { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' > secrets/$$name && chmod 444 secrets/$$name; }; \
+	done
+	@ls -l secrets
+
+up: secrets ## Start PostgreSQL and two nodes with docker compose.
+	docker compose up -d --build --wait
+
+down: ## Stop them; the database stays.
+	docker compose down

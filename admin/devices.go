@@ -1,0 +1,224 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+// device is a device as an admin sees it.
+type device struct {
+	ID         string        `json:"id"`
+	Name       string        `json:"name"`
+	UserID     string        `json:"user_id"`
+	Username   string        `json:"username"`
+	ClientID   string        `json:"client_id"`
+	ClientName string        `json:"client_name"`
+	Scope      string        `json:"scope"`
+	Status     string        `json:"status"`
+	UserAgent  string        `json:"user_agent"`
+	Platform   string        `json:"platform"`
+	IP         string        `json:"ip"`
+	CreatedAt  models.Micros `json:"created_at"`
+	SignedInAt models.Micros `json:"signed_in_at"`
+	LastSeenAt models.Micros `json:"last_seen_at"`
+	ExpiresAt  models.Micros `json:"expires_at"`
+}
+
+func deviceView(d *models.DeviceInfo) device {
+	return device{
+		ID: d.ID.String(), Name: d.Name, UserID: d.UserID.String(), Username: d.Username, ClientID: d.ClientID, ClientName: d.ClientName,
+		Scope: d.Scope, Status: d.Status, UserAgent: d.UserAgent, Platform: web.Platform(d.UserAgent), IP: d.IP,
+		CreatedAt: d.CreatedAt, SignedInAt: d.SignedInAt, LastSeenAt: d.LastSeenAt, ExpiresAt: d.ExpiresAt,
+	}
+}
+
+// filters are the parameters that select devices, the same for the list and for the revocation of what it shows.
+var filters = []string{"user_id", "username", "client_id", "status", "ip", "q"}
+
+func deviceFilter(q url.Values) (models.DeviceFilter, error) {
+	f := models.DeviceFilter{Username: q.Get("username"), ClientID: q.Get("client_id"), Status: q.Get("status"), IP: q.Get("ip"), Q: q.Get("q")}
+	if text := q.Get("user_id"); text != "" {
+		id, ok := canonical(text)
+		if !ok {
+			return f, web.Invalid("user_id: it takes a UUID in its canonical form")
+		}
+		f.UserID = id
+	}
+	switch f.Status {
+	case "", models.StatusActive, models.StatusRevoked, models.StatusExpired:
+		return f, nil
+	}
+	return f, web.Invalid("status: it takes active, revoked or expired")
+}
+
+func (a *Admin) listDevices(c *gin.Context) error {
+	q, err := web.Query(c, append(filters[:len(filters):len(filters)], "limit", "cursor")...)
+	if err != nil {
+		return err
+	}
+	f, err := deviceFilter(q)
+	if err != nil {
+		return err
+	}
+	return a.answerDevices(c, f, q)
+}
+
+func (a *Admin) answerDevices(c *gin.Context, f models.DeviceFilter, q url.Values) error {
+	p, err := web.PageFrom(q)
+	if err != nil {
+		return err
+	}
+	list, next, err := a.store.ListDevices(c.Request.Context(), f, p)
+	if err != nil {
+		return err
+	}
+	devices := make([]device, len(list))
+	for i := range list {
+		devices[i] = deviceView(&list[i])
+	}
+	return answer(c, http.StatusOK, struct {
+		Devices []device `json:"devices"`
+		Next    string   `json:"next_cursor,omitempty"`
+	}{devices, next})
+}
+
+func (a *Admin) getDevice(c *gin.Context) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	d, err := a.store.GetDevice(c.Request.Context(), models.DeviceFilter{ID: id})
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, deviceView(d))
+}
+
+func (a *Admin) renameDevice(c *gin.Context) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Name *string `json:"name"`
+	}
+	if err := web.BindJSON(c, &in); err != nil {
+		return err
+	}
+	if in.Name == nil {
+		return web.Invalid("name is missing: it takes what the device shall be called")
+	}
+	d, err := a.store.RenameDevice(c.Request.Context(), models.DeviceFilter{ID: id}, *in.Name, web.ActorFrom(c, models.EntityAdmin))
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, deviceView(d))
+}
+
+func (a *Admin) revokeDevice(c *gin.Context) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	q, err := web.Query(c, "wait")
+	if err != nil {
+		return err
+	}
+	return a.revoke(c, models.Target{Level: models.LevelDevice, Filter: models.DeviceFilter{ID: id}}, q)
+}
+
+// revoke signs out, and answers.
+func (a *Admin) revoke(c *gin.Context, t models.Target, q url.Values) error {
+	wait, err := web.ParseWait(q)
+	if err != nil {
+		return err
+	}
+	out, err := a.store.Revoke(c.Request.Context(), t, models.ReasonRevoked, web.ActorFrom(c, models.EntityAdmin))
+	if err != nil {
+		return err
+	}
+	web.AnswerSignOut(c, a.store, out, wait)
+	return nil
+}
+
+// countTimeout bounds a dry run, which looks at every device.
+const countTimeout = 25 * time.Second
+
+// revokeDevices ends all that the list with the same filters shows. A filter that is exactly a user or a client moves
+// that level's timestamp; without a filter it is everyone, and that must be said.
+func (a *Admin) revokeDevices(c *gin.Context) error {
+	q, err := web.Query(c, append(filters[:len(filters):len(filters)], "dry_run", "confirm", "wait")...)
+	if err != nil {
+		return err
+	}
+	f, err := deviceFilter(q)
+	if err != nil {
+		return err
+	}
+	switch q.Get("dry_run") {
+	case "", "false":
+	case "true":
+		ctx, cancel := context.WithTimeout(c.Request.Context(), countTimeout)
+		defer cancel()
+		n, err := a.store.CountDevices(ctx, f)
+		if err != nil {
+			return err
+		}
+		return answer(c, http.StatusOK, struct {
+			DryRun bool `json:"dry_run"`
+			Count  int  `json:"count"`
+		}{true, n})
+	default:
+		return web.Invalid("dry_run: it takes true or false")
+	}
+	everyone := f == (models.DeviceFilter{})
+	switch confirm := q.Get("confirm"); {
+	case everyone && confirm != "everyone":
+		return &web.Problem{
+			Status: http.StatusBadRequest, Code: "confirmation_required", Detail: "without a filter this signs everyone out; say confirm=everyone, or give a filter",
+		}
+	case !everyone && confirm != "":
+		return web.Invalid("confirm goes without a filter only")
+	}
+	target, err := a.levelOf(c.Request.Context(), f)
+	if err != nil {
+		return err
+	}
+	return a.revoke(c, target, q)
+}
+
+// levelOf is the level that a filter is exactly, or the devices that it selects.
+func (a *Admin) levelOf(ctx context.Context, f models.DeviceFilter) (models.Target, error) {
+	rest := f
+	if f.Status == models.StatusActive {
+		rest.Status = ""
+	}
+	user, name, client := rest.UserID, rest.Username, rest.ClientID
+	rest.UserID, rest.Username, rest.ClientID = uuid.Nil, "", ""
+	devices := models.Target{Level: models.LevelDevice, Filter: f}
+	switch {
+	case f == (models.DeviceFilter{}):
+		return models.Target{Level: models.LevelEveryone}, nil
+	case rest != (models.DeviceFilter{}):
+		return devices, nil
+	case user != uuid.Nil && name == "" && client == "":
+		return models.Target{Level: models.LevelUser, Subject: user.String()}, nil
+	case user == uuid.Nil && name != "" && client == "":
+		u, err := a.store.FindUser(ctx, name)
+		if err != nil {
+			return devices, err
+		}
+		return models.Target{Level: models.LevelUser, Subject: u.ID.String()}, nil
+	case user == uuid.Nil && name == "" && client != "":
+		return models.Target{Level: models.LevelClient, Subject: client}, nil
+	}
+	return devices, nil
+}

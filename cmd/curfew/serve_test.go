@@ -1,0 +1,361 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"curfew/internal/testdb"
+)
+
+// follower reads the revocation feed as a resource server does.
+type follower struct {
+	t     *testing.T
+	lines chan string
+	close context.CancelFunc
+}
+
+// follow opens the feed, and waits until it has begun. An acknowledging follower says that it has applied each event.
+func (r *running) follow(token, subscriber string, acknowledge bool) *follower {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &follower{t: r.t, lines: make(chan string, 1000), close: cancel}
+	r.t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.public+"/oauth2/revocations?subscriber="+subscriber, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusOK {
+		r.t.Fatalf("the feed: %s", res.Status)
+	}
+	go func() {
+		defer close(f.lines)
+		defer res.Body.Close()
+		for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+			if seq, ok := strings.CutPrefix(lines.Text(), "id: "); ok && acknowledge {
+				body := fmt.Sprintf(`{"subscriber":%q,"seq":%s}`, subscriber, seq)
+				ack, err := http.NewRequestWithContext(ctx, http.MethodPost, r.public+"/oauth2/revocations/ack", strings.NewReader(body))
+				if err != nil {
+					return
+				}
+				ack.Header.Set("Authorization", "Bearer "+token)
+				ack.Header.Set("Content-Type", "application/json")
+				if res, err := http.DefaultClient.Do(ack); err == nil {
+					res.Body.Close()
+				}
+			}
+			f.lines <- lines.Text()
+		}
+	}()
+	f.await("event: heartbeat")
+	return f
+}
+
+// await reads up to a line, and gives back the one after it.
+func (f *follower) await(want string) (next string) {
+	f.t.Helper()
+	for line := range f.lines {
+		if line == want {
+			return <-f.lines
+		}
+	}
+	f.t.Fatalf("the feed ended before %q", want)
+	return ""
+}
+
+// Ensure SIGTERM loses no request that has begun, ends the streams with a word, and ends the process with code 0.
+func TestServe_Drain(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		b := newBox(t, url)
+		apiSecret := b.furnish()
+		r := b.serve()
+		_, api := r.token("grant_type", "client_credentials", "client_id", "api", "client_secret", apiSecret)
+		stream := r.follow(api.Access, "one", false)
+		alice := r.signIn()
+
+		// It waits for an acknowledgement that does not come.
+		type answer struct {
+			status int
+			body   string
+		}
+		answered := make(chan answer, 1)
+		go func() {
+			status, body := r.do(http.MethodDelete, r.public+"/settings/devices?wait=10s", alice.Access, nil)
+			answered <- answer{status, body}
+		}()
+		stream.await("event: revocation") // so the request is being worked on
+		r.stop()
+
+		got := <-answered
+		if got.status != http.StatusOK || !strings.Contains(got.body, `"applied"`) {
+			t.Errorf("the request that was under way: %d %s", got.status, got.body)
+		}
+		if data := stream.await("event: close"); !strings.Contains(data, "shutting_down") {
+			t.Errorf("the stream's last word: %s", data)
+		}
+		if _, err := http.Get(r.public + "/healthz"); err == nil {
+			t.Error("it still answers")
+		}
+		if !strings.Contains(r.log.String(), `"msg":"stopped"`) {
+			t.Errorf("the log does not end with stopped: %s", r.log)
+		}
+	})
+}
+
+// Ensure load balancers get the time that was asked for: not ready, but answering.
+func TestServe_ShutdownDelay(t *testing.T) {
+	b := newBox(t, testdb.SQLite(t)).with("CURFEW_SHUTDOWN_DELAY=10m")
+	b.furnish()
+	r := b.serve()
+	if status, body := r.do(http.MethodGet, r.public+"/readyz", "", nil); status != http.StatusOK {
+		t.Fatalf("before: %d %s", status, body)
+	}
+	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		status, body := r.do(http.MethodGet, r.admin+"/readyz", "", nil)
+		if status == http.StatusServiceUnavailable {
+			if !strings.Contains(body, "temporarily_unavailable") {
+				t.Errorf("not ready: %s", body)
+			}
+			break
+		}
+	}
+	r.signIn()
+	if status, _ := r.do(http.MethodGet, r.public+"/healthz", "", nil); status != http.StatusOK {
+		t.Errorf("health while it drains: %d", status)
+	}
+	// The second signal kills.
+	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	r.wait()
+	if r.err == nil {
+		t.Error("the second signal did not kill it")
+	}
+}
+
+// Ensure a node does not run on a schema that is behind: on PostgreSQL others may be using it.
+func TestServe_OldSchema(t *testing.T) {
+	url := testdb.Postgres(t)
+	b := newBox(t, url)
+	b.refuse(1, "", []string{"serve"}, "curfew migrate")
+	b.run("", "migrate")
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE newest AS SELECT * FROM goose_db_version ORDER BY version_id DESC LIMIT 1`)
+	exec(`DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`)
+	b.refuse(1, "", []string{"serve"}, "curfew migrate")
+	b.refuse(1, "", []string{"user", "list"}, "curfew migrate")
+	// A schema that is ahead is the rolling upgrade: old nodes go on.
+	exec(`INSERT INTO goose_db_version SELECT * FROM newest`)
+	exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)`)
+	b.serve().stop()
+}
+
+// Ensure a taken address, and a database that is away, are said and stop the start.
+func TestServe_CannotStart(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	b := newBox(t, testdb.SQLite(t))
+	b.with("CURFEW_ADMIN_ADDR="+taken.Addr().String()).refuse(1, "", []string{"serve"}, "CURFEW_ADMIN_ADDR", "address already in use")
+	b.with("CURFEW_DATABASE_URL=postgres://curfew:hunter2@127.0.0.1:1/curfew").refuse(1, "", []string{"serve"}, "unavailable")
+}
+
+// Ensure a wrong secret does not start: it could read no signing key, and would know no token.
+func TestServe_WrongSecret(t *testing.T) {
+	b := newBox(t, testdb.SQLite(t))
+	b.furnish()
+	other := strings.Repeat("ab", 32)
+	b.with("CURFEW_SECRET="+other).refuse(1, "", []string{"serve"}, "secret")
+	r := b.serve()
+	alice := r.signIn()
+	r.stop()
+	// The change of a secret: the new one first, the older one after it. Nobody notices.
+	r = b.with("CURFEW_SECRET=" + other + "," + testSecret).serve()
+	status, again := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token", alice.Refresh)
+	if status != http.StatusOK {
+		t.Fatalf("refresh while the secret changes: %d %+v", status, again)
+	}
+	r.stop()
+	r = b.with("CURFEW_SECRET=" + other).serve()
+	if status, got := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token", again.Refresh); status != http.StatusOK {
+		t.Errorf("refresh after the change: %d %+v", status, got)
+	}
+}
+
+// writePair writes a certificate for localhost, and returns its serial number.
+func writePair(t *testing.T, certFile, keyFile string) *big.Int {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: der}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return serial
+}
+
+// Ensure TLS by file: HSTS, an https issuer, nothing below TLS 1.2, and the health check of a container.
+func TestServe_TLS(t *testing.T) {
+	b := newBox(t, testdb.SQLite(t))
+	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	writePair(t, certFile, keyFile)
+	b = b.with("CURFEW_TLS_CERT="+certFile, "CURFEW_TLS_KEY="+keyFile)
+	r := b.serve()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	res, err := client.Get(r.public + "/.well-known/oauth-authorization-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var metadata struct{ Issuer string }
+	if err := json.NewDecoder(res.Body).Decode(&metadata); err != nil {
+		t.Fatal(err)
+	}
+	if metadata.Issuer != r.public || !strings.HasPrefix(r.public, "https://") || res.Header.Get("Strict-Transport-Security") == "" {
+		t.Errorf("issuer %q on %s, HSTS %q", metadata.Issuer, r.public, res.Header.Get("Strict-Transport-Security"))
+	}
+	host := strings.TrimPrefix(r.public, "https://")
+	if conn, err := tls.Dial("tcp", host, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}); err == nil {
+		conn.Close()
+		t.Error("TLS 1.1 was accepted")
+	}
+	b.with("CURFEW_PUBLIC_ADDR="+host).run("", "healthcheck")
+	r.stop()
+	b.with("CURFEW_PUBLIC_ADDR="+host).refuse(1, "", []string{"healthcheck"})
+}
+
+// Ensure a renewed certificate is used without a restart, and a broken one is not.
+func TestCertificate_Renewed(t *testing.T) {
+	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	serial := writePair(t, certFile, keyFile)
+	cfg := config{logFormat: "text"}
+	c, err := loadCertificate(certFile, keyFile, cfg.logger(io.Discard, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want *big.Int) {
+		t.Helper()
+		c.checked = time.Time{}
+		pair, err := c.get(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pair.Leaf.SerialNumber.Cmp(want) != 0 {
+			t.Errorf("serial number %s, want %s", pair.Leaf.SerialNumber, want)
+		}
+	}
+	expect(serial)
+	if err := os.WriteFile(keyFile, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect(serial)
+	renewed := writePair(t, certFile, keyFile)
+	if err := os.Chtimes(certFile, time.Time{}, time.Now().Add(time.Minute)); err != nil { // a coarse clock of the file system
+		t.Fatal(err)
+	}
+	expect(renewed)
+}
+
+// Ensure traces are sent when they are asked for, named after routes, and hold nothing of the query.
+func TestServe_Traces(t *testing.T) {
+	var mu sync.Mutex
+	var got []byte
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, body...)
+	}))
+	defer collector.Close()
+	b := newBox(t, testdb.SQLite(t)).with("OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL)
+	b.furnish()
+	r := b.serve()
+	alice := r.signIn()
+	r.do(http.MethodDelete, r.public+"/settings/devices/current?wait=17ms", alice.Access, nil)
+	r.do(http.MethodGet, r.public+"/no/such/place?password=hunter2", "", nil)
+	r.do(http.MethodGet, r.public+"/healthz", "", nil)
+	r.stop()
+	mu.Lock()
+	defer mu.Unlock()
+	for _, name := range []string{"POST /oauth2/token", "DELETE /settings/devices/:id", "unmatched", "service.name", "curfew"} {
+		if !strings.Contains(string(got), name) {
+			t.Errorf("the traces have no %q", name)
+		}
+	}
+	for _, secret := range []string{"hunter2", "17ms", alice.Access, alice.Refresh, testPassword, "healthz"} {
+		if strings.Contains(string(got), secret) {
+			t.Errorf("the traces hold %q", secret)
+		}
+	}
+}
+
+// Ensure mistyped variables, and what is seldom meant, are said in the log.
+func TestServe_Warnings(t *testing.T) {
+	b := newBox(t, testdb.SQLite(t)).with("CURFEW_ADMIN_ADDR=0.0.0.0:0", "CURFEW_ISSUER=http://id.example.com", "CURFEW_LOGLEVEL=debug")
+	r := b.serve()
+	r.stop()
+	for _, want := range []string{"CURFEW_LOGLEVEL is not known", "CURFEW_LOG_LEVEL", "keep its network private", "the issuer is not https"} {
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("the log has no %q: %s", want, r.log)
+		}
+	}
+}
