@@ -17,7 +17,8 @@ var ErrOtherClient = fmt.Errorf("%w: it was issued to another client", ErrRefres
 // device may have signed in again since. It returns nil for what is no token of ours, [ErrTokenType] for a token that
 // has no device, and [ErrOtherClient].
 func (s *Store) RevokeToken(ctx context.Context, c *Client, token string, by Actor) (*SignOut, error) {
-	device := uuid.Nil
+	var device uuid.UUID
+	var issued int64 // of an access token
 	if tok, ok := s.secret.parseRefreshToken(token); ok {
 		device = tok.DeviceID
 	} else {
@@ -37,33 +38,38 @@ func (s *Store) RevokeToken(ctx context.Context, c *Client, token string, by Act
 		if device, err = uuid.Parse(claims.DeviceID); err != nil {
 			return nil, nil
 		}
-		var alive bool
-		err = s.read(ctx, func(tx *gorm.DB) error {
-			return s.row(tx, `SELECT @issued > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from)
+		issued = claims.IssuedUS
+	}
+	return s.change(ctx, func(tx *gorm.DB) (*SignOut, error) {
+		// Locked first: the device must not sign in again between the look at the token and the sign-out.
+		var d Device
+		err := s.raw(tx, `SELECT * FROM devices WHERE id = @id {lock}`, args{"id": device}).Take(&d).Error
+		switch {
+		case errors.Is(dbError(err), ErrNotFound):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case d.ClientID != c.ID:
+			return nil, ErrOtherClient
+		}
+		if issued != 0 {
+			var alive bool
+			err := s.row(tx, `SELECT @issued > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from)
 				FROM devices d, users u, clients c, realm r WHERE d.id = @device AND u.id = d.user_id AND c.id = d.client_id`,
-				args{"issued": claims.IssuedUS, "device": device}, &alive)
-		})
-		if errors.Is(err, ErrNotFound) || (err == nil && !alive) {
+				args{"issued": issued, "device": device}, &alive)
+			if errors.Is(dbError(err), ErrNotFound) || (err == nil && !alive) {
+				return nil, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		by := by
+		by.ID = d.UserID.String()
+		out, err := s.revokeIn(tx, Target{Level: LevelDevice, Filter: DeviceFilter{ID: device}}, ReasonSignedOut, by)
+		if errors.Is(err, ErrNotFound) { // its user or client is gone
 			return nil, nil
 		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	d, err := s.GetDevice(ctx, DeviceFilter{ID: device})
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if d.ClientID != c.ID {
-		return nil, ErrOtherClient
-	}
-	by.ID = d.UserID.String()
-	out, err := s.Revoke(ctx, Target{Level: LevelDevice, Filter: DeviceFilter{ID: device}}, ReasonSignedOut, by)
-	if errors.Is(err, ErrNotFound) { // cleaned away since
-		return nil, nil
-	}
-	return out, err
+		return out, err
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +35,7 @@ func (k *kit) follow(path, token, lastEventID string) *reader {
 	if lastEventID != "" {
 		r.Header.Set("Last-Event-ID", lastEventID)
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := k.http.Client().Do(r)
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -14,12 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"curfew/internal/apitest"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
 	"curfew/models"
 )
 
-func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(apitest.Main("public", testdb.Main(m))) }
 
 const (
 	testPassword = "correct horse battery"
@@ -49,6 +50,7 @@ func newKit(t *testing.T, dbURL string, change ...func(*models.Config)) *kit {
 	var handler http.Handler
 	k := &kit{t: t, http: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))}
 	t.Cleanup(k.http.Close)
+	k.http.Client().Transport = apitest.Transport{Fail: t.Errorf}
 	k.url = k.http.URL
 	cfg := models.Config{
 		DatabaseURL: dbURL, Issuer: k.url, Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: 30 * time.Second,
@@ -112,7 +114,7 @@ func (a *answer) str(key string) string {
 
 func (k *kit) do(r *http.Request) *answer {
 	k.t.Helper()
-	res, err := http.DefaultClient.Do(r)
+	res, err := k.http.Client().Do(r)
 	if err != nil {
 		k.t.Fatal(err)
 	}

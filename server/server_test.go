@@ -1,14 +1,17 @@
 package server
 
 import (
+	"crypto"
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
+	"curfew/internal/apitest"
 	"curfew/models"
 )
 
@@ -238,6 +241,69 @@ func TestToken_AdminScope(t *testing.T) {
 		}
 		if a := k.signIn("anna"); strings.Contains(a.str("scope"), "admin") {
 			t.Fatalf("%s", a.body)
+		}
+	})
+}
+
+func TestMetadataAndKeys(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		if err := apitest.Routes("public", k.srv.Routes()); err != nil {
+			t.Error(err)
+		}
+		m := k.do(k.request("GET", "/.well-known/oauth-authorization-server", ""))
+		if m.status != 200 || m.str("issuer") != k.url || m.str("token_endpoint") != k.url+"/oauth2/token" {
+			t.Fatalf("%d %s", m.status, m.body)
+		}
+		keys := k.do(k.request("GET", "/oauth2/jwks", ""))
+		if keys.status != 200 || len(keys.json["keys"].([]any)) != 1 || keys.header.Get("Cache-Control") != "public, max-age=300" {
+			t.Fatalf("%d %s", keys.status, keys.body)
+		}
+		if again := k.do(k.request("GET", "/oauth2/jwks", "", "If-None-Match", keys.header.Get("ETag"))); again.status != 304 || len(again.body) != 0 {
+			t.Fatalf("%d %s", again.status, again.body)
+		}
+		for _, path := range []string{"/healthz", "/readyz"} {
+			if a := k.do(k.request("GET", path, "")); a.status != 200 {
+				t.Fatalf("%s: %d", path, a.status)
+			}
+		}
+		// An independent reader of key sets agrees, on the thumbprint too.
+		var set jose.JSONWebKeySet
+		if err := json.Unmarshal(keys.body, &set); err != nil {
+			t.Fatal(err)
+		}
+		sum, err := set.Keys[0].Thumbprint(crypto.SHA256)
+		if err != nil || base64.RawURLEncoding.EncodeToString(sum) != set.Keys[0].KeyID || !set.Keys[0].Valid() {
+			t.Fatalf("%v %+v", err, set.Keys[0])
+		}
+	})
+}
+
+// Invariant 7: without the database nothing is issued and nothing is accepted; the process lives, but is not ready.
+func TestDatabaseAway(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		g := k.signIn("anna")
+		api := k.apiToken()
+		k.introspect(g.str("access_token")) // the client is remembered
+		k.store.DB().Close()
+		for name, a := range map[string]*answer{
+			"refresh": k.refresh(g.str("refresh_token")), "introspection": k.introspect(g.str("access_token")),
+			"password": k.form("/oauth2/token", "grant_type", "password", "client_id", "web", "username", "anna", "password", testPassword),
+			"revoke":   k.form("/oauth2/revoke", "client_id", "web", "token", g.str("refresh_token")),
+		} {
+			if a.status != 503 || a.str("error") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
+				t.Errorf("%s: %d %s %v", name, a.status, a.body, a.header)
+			}
+		}
+		for name, a := range map[string]*answer{
+			"settings": k.bearer("GET", "/settings/devices", g.str("access_token"), ""), "feed": k.bearer("GET", "/oauth2/revocations", api, ""),
+			"ready": k.do(k.request("GET", "/readyz", "")),
+		} {
+			if a.status != 503 || a.str("code") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
+				t.Errorf("%s: %d %s", name, a.status, a.body)
+			}
+		}
+		if a := k.do(k.request("GET", "/healthz", "")); a.status != 200 {
+			t.Errorf("the process lives: %d", a.status)
 		}
 	})
 }

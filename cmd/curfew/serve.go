@@ -64,6 +64,7 @@ type listener struct {
 	name string
 	net.Listener
 	server   *http.Server
+	tls      bool
 	draining atomic.Bool // readiness says no
 }
 
@@ -89,7 +90,7 @@ func (n *node) start(ctx context.Context) error {
 			return fmt.Errorf("%s%s: %w", prefix, l.variable, err)
 		}
 		n.closers = append(n.closers, func() { ln.Close() })
-		n.listeners[i] = &listener{name: l.name, Listener: ln}
+		n.listeners[i] = &listener{name: l.name, Listener: ln, tls: certificate != nil}
 	}
 	addr := cfg.publicAddr
 	if strings.HasSuffix(addr, ":0") { // the system chose
@@ -146,7 +147,7 @@ func (n *node) start(ctx context.Context) error {
 			MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog:       slog.NewLogLogger(log.With("listener", l.name).Handler(), slog.LevelDebug), // what strangers' handshakes do wrong
 		}
-		if certificate != nil {
+		if l.tls {
 			l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
 		}
 	}
@@ -162,7 +163,7 @@ func (n *node) run(ctx context.Context) error {
 	for _, l := range n.listeners {
 		go func() {
 			var err error
-			if l.server.TLSConfig != nil {
+			if l.tls {
 				err = l.server.ServeTLS(l.Listener, "", "")
 			} else {
 				err = l.server.Serve(l.Listener)
@@ -171,7 +172,7 @@ func (n *node) run(ctx context.Context) error {
 				failed <- fmt.Errorf("the %s listener: %w", l.name, err)
 			}
 		}()
-		n.log.Info("listening", "listener", l.name, "addr", l.Addr().String(), "tls", l.server.TLSConfig != nil)
+		n.log.Info("listening", "listener", l.name, "addr", l.Addr().String(), "tls", l.tls)
 	}
 	n.log.Info("ready", "version", versionText(), "issuer", n.cfg.store.Issuer)
 

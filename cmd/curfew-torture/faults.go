@@ -1,0 +1,487 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// fault is one thing that goes wrong while the storm rages. inject begins it and returns when it is over.
+type fault struct {
+	name   string
+	rig    rigConfig
+	inject func(ctx context.Context, f *faultRun) error
+	away   bool // no node can serve while it lasts, and /readyz must say so
+}
+
+type faultRun struct {
+	*storm
+	long  bool
+	over  time.Time
+	begun time.Time
+}
+
+var durable = []string{"fsync=on", "synchronous_commit=on"}
+
+var faults = []fault{
+	{name: "node-killed", rig: rigConfig{Database: "postgres", Nodes: 3}, inject: func(ctx context.Context, f *faultRun) error {
+		n := f.rig.nodes[1]
+		n.kill()
+		time.Sleep(time.Second)
+		f.over = time.Now()
+		return n.start()
+	}},
+	{name: "node-frozen", rig: rigConfig{Database: "postgres", Nodes: 3}, inject: func(ctx context.Context, f *faultRun) error {
+		n := f.rig.nodes[1]
+		f.frozen.Store(int32(n.number) + 1)
+		err := n.signal(syscall.SIGSTOP)
+		time.Sleep(9 * time.Second) // longer than every time-out: 4 s of a statement, 5 s of an answer, 7 s of a client
+		f.over = time.Now()
+		err = errors.Join(err, n.signal(syscall.SIGCONT))
+		time.Sleep(200 * time.Millisecond)
+		f.frozen.Store(0)
+		return err
+	}},
+	{name: "postgres-killed", rig: rigConfig{Database: "postgres", Nodes: 2, Settings: durable}, away: true, inject: func(ctx context.Context, f *faultRun) error {
+		if err := f.rig.cluster.Signal(syscall.SIGKILL); err != nil {
+			return err
+		}
+		f.rig.cluster.Wait()
+		time.Sleep(2 * time.Second)
+		err := restart(ctx, f.rig)
+		f.over = time.Now()
+		return err
+	}},
+	{name: "postgres-stopped", rig: rigConfig{Database: "postgres", Nodes: 2, Settings: durable}, away: true, inject: func(ctx context.Context, f *faultRun) error {
+		wait := 7 * time.Second
+		if f.long {
+			wait = 30 * time.Second
+		}
+		postmaster := f.rig.cluster.PID()
+		stopped := append(children(postmaster), postmaster)
+		for _, pid := range stopped {
+			_ = syscall.Kill(pid, syscall.SIGSTOP)
+		}
+		time.Sleep(wait)
+		f.over = time.Now()
+		for _, pid := range stopped {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+		return nil
+	}},
+	{name: "connections-cut", rig: rigConfig{Database: "postgres", Nodes: 2, URL: throughProxy}, inject: func(ctx context.Context, f *faultRun) error {
+		f.rig.proxy.cutAfter(200, 30_000)
+		time.Sleep(4 * time.Second)
+		f.over = time.Now()
+		f.rig.proxy.cutAfter(0, 0)
+		return nil
+	}},
+	{name: "disk-full", rig: rigConfig{Database: "sqlite", Nodes: 1, SQLiteDir: "tmpfs"}, away: true, inject: func(ctx context.Context, f *faultRun) error {
+		ballast := filepath.Join(f.rig.cfg.SQLiteDir, "ballast")
+		until := time.Now().Add(4 * time.Second)
+		for i := 0; time.Now().Before(until); i++ { // also what SQLite gives back when it starts its log anew
+			_ = fill(fmt.Sprintf("%s-%d", ballast, i))
+			time.Sleep(20 * time.Millisecond)
+		}
+		files, _ := filepath.Glob(ballast + "-*")
+		for _, name := range files {
+			os.Remove(name)
+		}
+		f.over = time.Now()
+		return nil
+	}},
+	{name: "pool-exhausted", rig: rigConfig{Database: "postgres", Nodes: 2, Env: map[string]string{"DATABASE_MAX_CONNS": "3"}}, away: true, inject: func(ctx context.Context, f *faultRun) error {
+		conn, err := pgx.Connect(ctx, f.rig.url)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		if _, err := conn.Exec(ctx, "BEGIN; LOCK TABLE devices IN ACCESS EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+		time.Sleep(7 * time.Second)
+		f.over = time.Now()
+		_, err = conn.Exec(ctx, "ROLLBACK")
+		return err
+	}},
+	{name: "clock-steps-back", rig: rigConfig{Database: "postgres", Nodes: 2, URL: withMovableClock}, inject: func(ctx context.Context, f *faultRun) error {
+		time.Sleep(500 * time.Millisecond)
+		for _, ahead := range []string{"0", "-2 seconds", "3 seconds", "1 second"} {
+			if err := f.rig.sql(ctx, f.rig.url, fmt.Sprintf("UPDATE fake.clock SET ahead = '%s'", ahead)); err != nil {
+				return err
+			}
+			time.Sleep(700 * time.Millisecond)
+		}
+		f.over = time.Now()
+		return nil
+	}},
+	{name: "failover", rig: rigConfig{Database: "postgres", Nodes: 2, URL: withStandby, Settings: []string{
+		"fsync=off", "synchronous_commit=on", "wal_level=replica", "max_wal_senders=4", "hot_standby=on",
+	}}, away: true, inject: failOver},
+}
+
+type faultsCommand struct {
+	Only []string `help:"Names of faults; all by default."`
+	Long bool     `help:"PostgreSQL is stopped for 30 s instead of 7."`
+}
+
+// Run implements the command.
+func (c *faultsCommand) Run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "curfew-faults-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "curfew")
+	if err := buildPackage(ctx, "curfew/cmd/curfew", binary, ""); err != nil {
+		return err
+	}
+	failed, ran := 0, 0
+	for _, f := range faults {
+		if len(c.Only) > 0 && !slices.Contains(c.Only, f.name) {
+			continue
+		}
+		ran++
+		f.rig.Binary = binary
+		report, problems, err := runFault(ctx, f, c.Long)
+		switch {
+		case errors.Is(err, errNotHere):
+			fmt.Printf("%-18s not run: %v\n", f.name, err)
+			continue
+		case err != nil:
+			problems = append(problems, err.Error())
+		}
+		fmt.Printf("%-18s %s\n", f.name, report)
+		for _, p := range problems {
+			fmt.Printf("  BROKEN: %s\n", p)
+		}
+		if len(problems) > 0 {
+			failed++
+		}
+	}
+	if ran == 0 {
+		return fmt.Errorf("there is no such fault")
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d faults broke a promise", failed)
+	}
+	return nil
+}
+
+var errNotHere = errors.New("this machine does not allow it")
+
+// recoveryBound is how soon after the end of a fault each node must serve again, without a restart.
+const recoveryBound = 5 * time.Second
+
+func runFault(ctx context.Context, f fault, long bool) (report string, problems []string, err error) {
+	if f.rig.SQLiteDir == "tmpfs" {
+		umount, err := mountSmall(&f.rig)
+		if err != nil {
+			return "", nil, err
+		}
+		defer umount()
+	}
+	r, err := newRig(ctx, f.rig)
+	if err != nil {
+		return "", nil, err
+	}
+	defer r.Close()
+	st, err := newStorm(ctx, r, 16, 150)
+	if err != nil {
+		return "", nil, err
+	}
+	var local []*resourceServer
+	for _, n := range r.nodes {
+		rs, err := newResourceServer(ctx, r, n)
+		if err != nil {
+			return "", nil, err
+		}
+		defer rs.close()
+		local = append(local, rs)
+	}
+	run := &faultRun{storm: st, long: long, begun: time.Now()}
+	watch := watchReady(ctx, r)
+	st.begin(ctx)
+	time.Sleep(700 * time.Millisecond)
+	before := st.refreshes.Load()
+	run.begun = time.Now()
+	if err := f.inject(ctx, run); err != nil {
+		st.end()
+		return "", []string{r.logTails()}, fmt.Errorf("injecting the fault: %w", err)
+	}
+	slowest, err := recovered(ctx, st, run.over)
+	if err != nil {
+		problems = append(problems, err.Error())
+	}
+	time.Sleep(500 * time.Millisecond)
+	st.end()
+	problems = append(problems, st.verdict(ctx, local)...)
+	problems = append(problems, watch.verdict(run, f.away)...)
+	if len(problems) > 0 {
+		problems = append(problems, r.logTails())
+	}
+	return fmt.Sprintf("%d refreshes before, %d in all; %d requests without an answer or with 503; %d sign-outs acknowledged; slowest answer %s; every node served again after %s",
+		before, st.refreshes.Load(), st.missed.Load(), len(st.out), st.slowest.Round(time.Millisecond), slowest.Round(time.Millisecond)), problems, nil
+}
+
+// recovered asks every node for a sign-in until it gets one.
+func recovered(ctx context.Context, st *storm, over time.Time) (slowest time.Duration, err error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, n := range st.rig.nodes {
+		wg.Go(func() {
+			deadline := over.Add(20 * time.Second)
+			for {
+				asked, cancel := context.WithTimeout(ctx, 6*time.Second)
+				_, a := st.rig.signIn(asked, n, fmt.Sprintf("10.8.0.%d", n.number), stormClient, "storm-0", stormPassword, "")
+				cancel()
+				took := time.Since(over)
+				good := !a.unknown() && a.status == 200 && st.rig.ready(ctx, n)
+				if !good && time.Now().Before(deadline) {
+					time.Sleep(20 * time.Millisecond)
+					continue
+				}
+				mu.Lock()
+				slowest = max(slowest, took)
+				if !good {
+					err = errors.Join(err, fmt.Errorf("node %d does not serve 20 s after the fault: %s", n.number, a))
+				} else if took > recoveryBound {
+					err = errors.Join(err, fmt.Errorf("node %d served again after %s, more than %s", n.number, took, recoveryBound))
+				}
+				mu.Unlock()
+				return
+			}
+		})
+	}
+	wg.Wait()
+	return slowest, err
+}
+
+// readyWatch is what /readyz of each node said, and when.
+type readyWatch struct {
+	mu   sync.Mutex
+	seen []readySample
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+type readySample struct {
+	node       int
+	asked, got time.Time
+	ready      bool
+}
+
+func watchReady(ctx context.Context, r *rig) *readyWatch {
+	w := &readyWatch{}
+	ctx, w.stop = context.WithCancel(ctx)
+	for _, n := range r.nodes {
+		w.wg.Go(func() {
+			for ctx.Err() == nil {
+				s := readySample{node: n.number, asked: time.Now()}
+				s.ready = r.ready(ctx, n)
+				s.got = time.Now()
+				w.mu.Lock()
+				w.seen = append(w.seen, s)
+				w.mu.Unlock()
+				sleep(ctx, 100*time.Millisecond)
+			}
+		})
+	}
+	return w
+}
+
+// verdict: while nobody could be served, nobody said it could.
+func (w *readyWatch) verdict(f *faultRun, away bool) (problems []string) {
+	w.stop()
+	w.wg.Wait()
+	if !away {
+		return nil
+	}
+	lies, truths := 0, 0
+	for _, s := range w.seen {
+		// A second for it to be noticed.
+		if s.asked.After(f.begun.Add(time.Second)) && s.got.Before(f.over) {
+			if s.ready {
+				lies++
+			} else {
+				truths++
+			}
+		}
+	}
+	if lies > 0 {
+		problems = append(problems, fmt.Sprintf("/readyz said ready %d times (and not ready %d times) while nothing could be served", lies, truths))
+	}
+	return problems
+}
+
+func restart(ctx context.Context, r *rig) error {
+	var err error
+	for range 100 { // the children of a postmaster that was killed hold its memory for a moment
+		if err = r.cluster.Run(ctx); err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
+}
+
+// children are the processes that a process has started.
+func children(pid int) (list []int) {
+	entries, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range entries {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		if len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
+			if child, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+				list = append(list, child)
+			}
+		}
+	}
+	return list
+}
+
+// withMovableClock moves the nodes' statement_timestamp() by a table: two seconds ahead at first.
+func withMovableClock(r *rig, url string) (string, error) {
+	err := r.sql(context.Background(), url,
+		"CREATE SCHEMA fake", "CREATE TABLE fake.clock (ahead interval)", "INSERT INTO fake.clock VALUES ('2 seconds')",
+		`CREATE FUNCTION fake.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT pg_catalog.statement_timestamp() + ahead FROM fake.clock'`)
+	return url + "&search_path=fake,pg_catalog,public", err
+}
+
+// mountSmall gives SQLite a file system of a few megabytes.
+func mountSmall(cfg *rigConfig) (umount func(), err error) {
+	dir, err := os.MkdirTemp("", "curfew-small-")
+	if err != nil {
+		return nil, err
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", dir).CombinedOutput(); err != nil {
+		os.Remove(dir)
+		return nil, fmt.Errorf("%w: mounting a small tmpfs: %v: %s", errNotHere, err, out)
+	}
+	cfg.SQLiteDir = dir
+	return func() {
+		_ = exec.Command("umount", "-l", dir).Run()
+		_ = os.Remove(dir)
+	}, nil
+}
+
+// fill writes until there is no room.
+func fill(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block := make([]byte, 4096)
+	for {
+		if _, err := f.Write(block); err != nil {
+			return err
+		}
+	}
+}
+
+// cutter is a proxy before PostgreSQL's socket that cuts connections in the middle of what they carry.
+type cutter struct {
+	listener net.Listener
+	target   string
+
+	mu       sync.Mutex
+	low, top int // bytes after which a connection is cut; 0 for never
+	open     map[net.Conn]struct{}
+}
+
+func throughProxy(r *rig, url string) (string, error) {
+	dir, err := os.MkdirTemp("", "curfew-proxy-")
+	if err != nil {
+		return "", err
+	}
+	p := &cutter{target: filepath.Join(r.cluster.Dir, ".s.PGSQL.5432"), open: map[net.Conn]struct{}{}}
+	if p.listener, err = net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432")); err != nil {
+		return "", err
+	}
+	r.proxy = p
+	r.closers = append(r.closers, func() {
+		p.listener.Close()
+		os.RemoveAll(dir)
+	})
+	go p.serve()
+	return strings.Replace(url, escape(r.cluster.Dir), escape(dir), 1), nil
+}
+
+func (p *cutter) serve() {
+	for {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		go p.forward(conn)
+	}
+}
+
+func (p *cutter) forward(conn net.Conn) {
+	defer conn.Close()
+	server, err := net.Dial("unix", p.target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	p.mu.Lock()
+	p.open[conn] = struct{}{}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.open, conn)
+		p.mu.Unlock()
+	}()
+	done := make(chan struct{}, 2)
+	pipe := func(to, from net.Conn) {
+		buf := make([]byte, 8192)
+		for carried := 0; ; {
+			n, err := from.Read(buf)
+			if limit := p.limit(); limit > 0 && carried+n > limit {
+				_, _ = to.Write(buf[:max(0, min(n, limit-carried))])
+				break
+			}
+			carried += n
+			if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
+				break
+			}
+		}
+		done <- struct{}{}
+	}
+	go pipe(server, conn)
+	go pipe(conn, server)
+	<-done
+}
+
+func (p *cutter) limit() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.top == 0 {
+		return 0
+	}
+	return p.low + rand.IntN(p.top-p.low)
+}
+
+// cutAfter cuts each connection, now and from now on, when it has carried between low and top bytes one way.
+func (p *cutter) cutAfter(low, top int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.low, p.top = low, top
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+type secretsCommand struct {
+	Duration time.Duration `default:"5s" help:"How long the busy run before the search is, on each database."`
+	Seed     uint64        `default:"1" help:"Chooses what is done."`
+}
+
+// Run searches everything that is stored or said for everything that is secret.
+func (c *secretsCommand) Run(ctx context.Context) error {
+	found := 0
+	for _, database := range []string{"postgres", "sqlite"} {
+		n, err := c.search(ctx, database)
+		if err != nil {
+			return err
+		}
+		found += n
+	}
+	if found > 0 {
+		return fmt.Errorf("%d secrets were found", found)
+	}
+	return nil
+}
+
+func (c *secretsCommand) search(ctx context.Context, database string) (found int, err error) {
+	h, err := newHistory(ctx, historyConfig{
+		Database: database, Nodes: 2, Duration: c.Duration, Seed: c.Seed, Reuse: true,
+		Rig: func(rc *rigConfig) { rc.Env["LOG_LEVEL"] = "debug" },
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer h.close()
+	h.drive(ctx)
+	r := h.rig
+	// A few things that go wrong, each with a secret in it.
+	n := r.nodes[0]
+	for _, t := range []struct{ kv []string }{
+		{[]string{"grant_type", "password", "client_id", "nobody", "username", "nobody", "password", "wrong password of nobody"}},
+		{[]string{"grant_type", "password", "client_id", r.stranger, "username", "user-1", "password", "a wrong password \x01"}},
+		{[]string{"grant_type", "refresh_token", "client_id", r.stranger, "refresh_token", "curfew_rt_not-a-token-at-all-but-long-enough"}},
+		{[]string{"grant_type", "client_credentials", "client_id", "api", "client_secret", "not the client's secret at all"}},
+	} {
+		r.token(ctx, n, "10.7.7.7", "", form(t.kv...))
+		r.note(t.kv[len(t.kv)-1], "a wrong guess")
+	}
+	r.do(ctx, http.MethodGet, "http://"+n.public+"/settings/devices?access_token=a-secret-in-a-query", "", nil)
+	r.note("a-secret-in-a-query", "a secret in a query")
+
+	places := map[string][]byte{}
+	for _, n := range r.nodes {
+		a := r.do(ctx, http.MethodGet, "http://"+n.admin+"/metrics", "", nil)
+		if a.status != http.StatusOK {
+			return 0, a.failure("metrics")
+		}
+		places[fmt.Sprintf("metrics of node %d", n.number)] = a.body
+		n.stop() // its last words are logged too
+		if places[fmt.Sprintf("log of node %d", n.number)], err = os.ReadFile(n.logPath); err != nil {
+			return 0, err
+		}
+	}
+	if r.cluster != nil {
+		name := r.url[strings.LastIndex(r.url[:strings.Index(r.url, "?")], "/")+1 : strings.Index(r.url, "?")]
+		if places["pg_dump"], err = r.cluster.Command(ctx, "pg_dump", "--inserts", name).Output(); err != nil {
+			return 0, fmt.Errorf("pg_dump: %w", err)
+		}
+	} else {
+		files, _ := filepath.Glob(strings.TrimPrefix(r.url, "sqlite:") + "*")
+		for _, file := range files {
+			if places[filepath.Base(file)], err = os.ReadFile(file); err != nil {
+				return 0, err
+			}
+		}
+	}
+	r.mu.Lock()
+	places["error answers"] = bytes.Join(r.errors, []byte("\n"))
+	index := newSecretIndex(r.secrets)
+	secrets := len(r.secrets)
+	r.mu.Unlock()
+	size := 0
+	for place, content := range places {
+		size += len(content)
+		for _, what := range index.in(content) {
+			found++
+			fmt.Printf("  FOUND in %s: %s\n", place, what)
+		}
+	}
+	// The search itself is checked: a secret that is there is found.
+	for secret, what := range r.secrets {
+		if len(index.in([]byte("before "+secret+" behind"))) == 0 {
+			return found, fmt.Errorf("the search does not find %s", what)
+		}
+		break
+	}
+	fmt.Printf("secrets, %s: %d secrets searched in %.1f MB (%d places: dump, debug logs, metrics, %d error answers): %d found\n",
+		database, secrets, float64(size)/1e6, len(places), len(r.errors), found)
+	return found, nil
+}
+
+// secretIndex finds any of many secrets in one pass, by their first bytes.
+type secretIndex struct {
+	byStart map[[secretStart]byte][]secretPart
+}
+
+type secretPart struct{ text, what string }
+
+const secretStart = 16
+
+func newSecretIndex(secrets map[string]string) *secretIndex {
+	x := &secretIndex{byStart: map[[secretStart]byte][]secretPart{}}
+	add := func(text, what string) {
+		if len(text) >= secretStart {
+			key := [secretStart]byte([]byte(text[:secretStart]))
+			x.byStart[key] = append(x.byStart[key], secretPart{text, what})
+		}
+	}
+	for secret, what := range secrets {
+		add(secret, what)
+		if strings.Count(secret, ".") == 2 { // of an access token the signature is what is worth something
+			add(secret[strings.LastIndexByte(secret, '.')+1:], "the signature of "+what)
+		}
+		if strings.HasPrefix(secret, "curfew_rt_") {
+			add(secret[len(secret)-40:], "the end of "+what)
+		}
+	}
+	return x
+}
+
+func (x *secretIndex) in(content []byte) (found []string) {
+	for i := 0; i+secretStart <= len(content); i++ {
+		for _, p := range x.byStart[[secretStart]byte(content[i:i+secretStart])] {
+			if bytes.HasPrefix(content[i:], []byte(p.text)) && len(found) < 20 {
+				found = append(found, fmt.Sprintf("%s at %d: …%.40q…", p.what, i, content[max(0, i-40):i]))
+			}
+		}
+	}
+	return found
+}

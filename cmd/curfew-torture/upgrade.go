@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+type upgradeCommand struct{}
+
+// Run upgrades a running installation over the newest migration: the rule is that migrations only add, so nodes of the
+// version before go on beside the new schema and beside new nodes (docs/operations.md).
+func (c *upgradeCommand) Run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "curfew-upgrade-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	before, after := filepath.Join(dir, "curfew-before"), filepath.Join(dir, "curfew-after")
+	overlay, newest, err := withoutNewestMigration(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(buildPackage(ctx, "curfew/cmd/curfew", before, overlay), buildPackage(ctx, "curfew/cmd/curfew", after, "")); err != nil {
+		return err
+	}
+	r, err := newRig(ctx, rigConfig{Binary: before, Database: "postgres", Nodes: 3, Later: 1})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	st, err := newStormOn(ctx, r, r.nodes[:2], 12, 100)
+	if err != nil {
+		return err
+	}
+	st.begin(ctx)
+	time.Sleep(time.Second)
+	r.cfg.Binary = after
+	start := time.Now()
+	if err := r.cli(ctx, "", nil, "migrate"); err != nil {
+		return err
+	}
+	migrated := time.Since(start)
+	for _, i := range []int{2, 0, 1} { // a new node beside the old ones, then each old one is replaced
+		n := r.nodes[i]
+		if n.process != nil {
+			n.stop()
+		}
+		n.binary = after
+		if err := n.start(); err != nil {
+			return err
+		}
+		if err := r.waitReady(ctx, n, 10*time.Second); err != nil {
+			return err
+		}
+		time.Sleep(700 * time.Millisecond)
+	}
+	st.end()
+	var local []*resourceServer
+	for _, n := range r.nodes {
+		rs, err := newResourceServer(ctx, r, n)
+		if err != nil {
+			return err
+		}
+		defer rs.close()
+		local = append(local, rs)
+	}
+	problems := st.verdict(ctx, local)
+	fmt.Printf("upgrade over %s: migrated in %s under load; %d refreshes, %d sign-outs acknowledged, on old and new nodes side by side\n",
+		newest, migrated.Round(time.Millisecond), st.refreshes.Load(), len(st.out))
+	for _, p := range problems {
+		fmt.Printf("  BROKEN: %s\n", p)
+	}
+	if len(problems) > 0 {
+		return errors.New("the upgrade lost something" + r.logTails())
+	}
+	return nil
+}
+
+// withoutNewestMigration is the overlay of the version before: the same program, with the newest migration taken away.
+func withoutNewestMigration(ctx context.Context, dir string) (overlay, newest string, err error) {
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	replace := map[string]string{}
+	for _, dialect := range []string{"postgres", "sqlite"} {
+		files, err := filepath.Glob(filepath.Join(root, "models/migrations", dialect, "*.sql"))
+		if err != nil || len(files) < 2 {
+			return "", "", fmt.Errorf("there are %d migrations for %s: %v", len(files), dialect, err)
+		}
+		slices.Sort(files)
+		newest = files[len(files)-1]
+		replace[newest] = ""
+	}
+	list, err := json.Marshal(map[string]map[string]string{"Replace": replace})
+	if err != nil {
+		return "", "", err
+	}
+	overlay = filepath.Join(dir, "before.json")
+	return overlay, strings.TrimSuffix(filepath.Base(newest), ".sql"), os.WriteFile(overlay, list, 0o600)
+}

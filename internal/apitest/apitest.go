@@ -1,0 +1,159 @@
+// Package apitest holds what the listeners answer against openapi.yaml, and the routes against it both ways.
+package apitest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/google/uuid"
+
+	"github.com/gin-gonic/gin"
+)
+
+// document is openapi.yaml, loaded once.
+var document = sync.OnceValue(func() *openapi3.T {
+	_, file, _, _ := runtime.Caller(0)
+	doc, err := openapi3.NewLoader().LoadFromFile(filepath.Join(filepath.Dir(file), "..", "..", "openapi.yaml"))
+	if err != nil {
+		panic(err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		panic(err)
+	}
+	for _, kind := range []string{"text/plain", "text/event-stream", "application/jwk-set+json", "application/problem+json"} {
+		if strings.HasPrefix(kind, "text/") {
+			openapi3filter.RegisterBodyDecoder(kind, openapi3filter.PlainBodyDecoder)
+		} else {
+			openapi3filter.RegisterBodyDecoder(kind, openapi3filter.RegisteredBodyDecoder("application/json"))
+		}
+	}
+	return doc
+})
+
+var router = sync.OnceValue(func() routers.Router {
+	r, err := gorillamux.NewRouter(document())
+	if err != nil {
+		panic(err)
+	}
+	return r
+})
+
+var options = &openapi3filter.Options{
+	IncludeResponseStatus: true, MultiError: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+	SchemaValidationOptions: []openapi3.SchemaValidationOption{
+		openapi3.EnableFormatValidation(),
+		openapi3.WithStringFormatValidator("uuid", openapi3.NewCallbackValidator(func(s string) error { return uuid.Validate(s) })),
+	},
+}
+
+var (
+	mu   sync.Mutex
+	seen = map[string]bool{} // operation ids that have been answered
+)
+
+// Transport checks every answer that passes through. Fail is called with what does not fit.
+type Transport struct {
+	Fail func(format string, args ...any)
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	var body []byte
+	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		if body, err = io.ReadAll(res.Body); err != nil {
+			return nil, err
+		}
+		res.Body.Close()
+		res.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if err := check(r, res, body); err != nil {
+		t.Fail("openapi.yaml does not fit: %s %s answered %d %s: %v", r.Method, r.URL.Path, res.StatusCode, body, err)
+	}
+	return res, nil
+}
+
+func check(r *http.Request, res *http.Response, body []byte) error {
+	route, params, err := router().FindRoute(r)
+	if err != nil { // not in the document: then it must not be there either
+		if res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusMethodNotAllowed {
+			return nil
+		}
+		return err
+	}
+	mu.Lock()
+	seen[route.Operation.OperationID] = true
+	mu.Unlock()
+	if res.Header.Get("X-Content-Type-Options") != "nosniff" || res.Header.Get("X-Request-Id") == "" || res.Header.Get("Referrer-Policy") != "no-referrer" {
+		return fmt.Errorf("headers are missing: %v", res.Header)
+	}
+	in := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: options},
+		Status:                 res.StatusCode, Header: res.Header, Options: options,
+	}
+	in.SetBodyBytes(body)
+	return openapi3filter.ValidateResponse(context.Background(), in)
+}
+
+// Routes compares a listener's routes with the document, both ways.
+func Routes(listener string, routes gin.RoutesInfo) error {
+	parameter := regexp.MustCompile(`:([a-z_]+)`)
+	have := map[string]bool{}
+	for _, r := range routes {
+		if !strings.HasPrefix(r.Path, "/debug/pprof/") {
+			have[r.Method+" "+parameter.ReplaceAllString(r.Path, "{$1}")] = true
+		}
+	}
+	var wrong []string
+	for path, item := range document().Paths.Map() {
+		for method, op := range item.Operations() {
+			if name := method + " " + path; slices.Contains(op.Tags, listener) && !have[name] {
+				wrong = append(wrong, "documented, but not there: "+name)
+			} else if slices.Contains(op.Tags, listener) {
+				delete(have, name)
+			}
+		}
+	}
+	for name := range have {
+		wrong = append(wrong, "there, but not documented: "+name)
+	}
+	if wrong != nil {
+		return fmt.Errorf("%s listener: %s", listener, strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// Main ends a package's test run: it fails when an operation of the listener has not been answered once in a full run.
+func Main(listener string, code int) int {
+	if code != 0 || slices.ContainsFunc(os.Args, func(a string) bool {
+		return strings.HasPrefix(a, "-test.run=") || strings.HasPrefix(a, "-test.bench=") || strings.HasPrefix(a, "-test.fuzz")
+	}) {
+		return code
+	}
+	for path, item := range document().Paths.Map() {
+		for method, op := range item.Operations() {
+			if slices.Contains(op.Tags, listener) && !seen[op.OperationID] {
+				fmt.Fprintf(os.Stderr, "openapi.yaml: no test asked %s %s\n", method, path)
+				code = 1
+			}
+		}
+	}
+	return code
+}
