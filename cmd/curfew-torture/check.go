@@ -128,7 +128,8 @@ func shrink(sp specification, records []record) []record {
 	if h := fromSignIn(best, illegal); h != nil {
 		best = h
 	}
-	return best
+	// With what is still open the history is illegal, so it is without: whether it happened explains nothing.
+	return slices.DeleteFunc(best, func(r record) bool { return r.Return == math.MaxInt64 })
 }
 
 // shortestPrefix cuts behind one return after the other, until the history is illegal.

@@ -89,7 +89,9 @@ var mutants = []mutant{
 	},
 	{
 		name: "refresh-without-a-look-at-the-client", file: "models/rotation.go", reuse: true,
-		old: "AND d.client_id = @client AND u.id = d.user_id", new: "AND u.id = d.user_id",
+		// The client's version says the same once more.
+		old: "AND d.client_id = @client AND u.id = d.user_id AND c.id = d.client_id\n\t\t\t\tAND c.version = @version AND",
+		new: "AND u.id = d.user_id AND c.id = d.client_id AND",
 	},
 	{
 		name: "disabling-does-not-sign-out", file: "models/user.go", reuse: true,
@@ -280,7 +282,8 @@ func (c *mutantsCommand) torture(ctx context.Context, m mutant, binary, harness 
 			found.By = "a directed schedule"
 		}
 		if v.Illegal == 0 {
-			found.By += " (local or direct check)"
+			found.By += ", local check"
+			found.Operations = 3 // the issue, its end, the verification
 		}
 		return found, nil
 	}

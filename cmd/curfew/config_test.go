@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -221,4 +222,24 @@ func TestServe_Configuration(t *testing.T) {
 	}
 	b.run("", "--help")
 	b.refuse(2, "", []string{"serve", "extra"}, "extra")
+}
+
+// Ensure the files that people copy from name only variables that exist.
+func TestDocumentedVariables(t *testing.T) {
+	name := regexp.MustCompile(`CURFEW_[A-Z_]+`)
+	for _, file := range []string{"README.md", "docs/operations.md", "docker-compose.yml", "deploy/nginx.conf", "Dockerfile"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range name.FindAllString(string(text), -1) {
+			short := strings.TrimPrefix(found, prefix)
+			if short == "BIND" || strings.HasPrefix(short, "DEMO_") || short == "LIMIT_" || short == "" { // compose's own, curfew-demo's, a group
+				continue
+			}
+			if !slices.ContainsFunc(variables, func(v variable) bool { return v.name == short }) {
+				t.Errorf("%s names %s, which does not exist", file, found)
+			}
+		}
+	}
 }

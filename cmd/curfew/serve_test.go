@@ -359,3 +359,50 @@ func TestServe_Warnings(t *testing.T) {
 		}
 	}
 }
+
+// Ensure the restore of docs/operations.md brings no token back: neither one that was signed out after the backup, nor
+// one that was issued after it.
+func TestRestore(t *testing.T) {
+	url := testdb.SQLite(t)
+	file := strings.TrimPrefix(url, "sqlite:")
+	b := newBox(t, url)
+	b.furnish()
+	r := b.serve()
+	before := r.signIn()
+	r.stop()
+	backup, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = b.serve()
+	b.run("", "device", "revoke", before.DeviceID)
+	after := r.signIn()
+	status, kept := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token", after.Refresh)
+	if status != http.StatusOK {
+		t.Fatalf("refresh: %d", status)
+	}
+	r.stop()
+
+	for _, side := range []string{"-wal", "-shm"} {
+		if err := os.Remove(file + side); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(file, backup, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.run("", "migrate")
+	b.run("", "revoke", "everyone", "--yes")
+	r = b.with("CURFEW_ISSUER=" + r.public).serve() // so that nothing but the rule refuses them
+	for name, old := range map[string]tokens{"signed out after the backup": before, "issued after the backup": after, "refreshed after the backup": kept} {
+		if status, got := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token", old.Refresh); status != http.StatusBadRequest {
+			t.Errorf("%s: the refresh token gives %d %+v", name, status, got)
+		}
+		if status, body := r.do(http.MethodGet, r.public+"/settings/devices", old.Access, nil); status != http.StatusUnauthorized {
+			t.Errorf("%s: the access token gives %d %s", name, status, body)
+		}
+	}
+	if status, body := r.do(http.MethodGet, r.public+"/settings/devices", r.signIn().Access, nil); status != http.StatusOK {
+		t.Errorf("a sign-in after the restore: %d %s", status, body)
+	}
+}

@@ -1,0 +1,508 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"curfew/internal/apitest"
+	"curfew/internal/testdb"
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+func TestMain(m *testing.M) { os.Exit(apitest.Main("admin", testdb.Main(m))) }
+
+const testPassword = "correct horse battery"
+
+// kit is a real admin listener on a real store, asked over real HTTP with a client's own admin token.
+type kit struct {
+	t     *testing.T
+	store *models.Store
+	adm   *Admin
+	http  *httptest.Server
+	token string
+	web   *models.Client
+}
+
+func forEachDB(t *testing.T, fn func(t *testing.T, k *kit)) {
+	t.Helper()
+	testdb.Each(t, func(t *testing.T, dbURL string) {
+		k := &kit{t: t}
+		cfg := models.Config{
+			DatabaseURL: dbURL, Issuer: "https://curfew.test", Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: 30 * time.Second,
+			Hash: models.HashConfig{Memory: 64, Time: 1, Threads: 1},
+		}
+		_, err := models.Migrate(t.Context(), cfg)
+		must(t, err)
+		k.store, err = models.Open(t.Context(), cfg)
+		must(t, err)
+		t.Cleanup(func() { k.store.Close() })
+		k.adm, err = New(Config{Store: k.store, Metrics: web.NewMetrics(k.store), Logger: slog.New(slog.DiscardHandler), Pprof: true})
+		must(t, err)
+		k.http = httptest.NewServer(k.adm.Handler())
+		t.Cleanup(k.http.Close)
+		k.http.Client().Transport = apitest.Transport{Fail: t.Errorf}
+		k.web, _, err = k.store.CreateClient(t.Context(), models.NewClient{
+			ID: "web", Public: true, Grants: []string{"password", "refresh_token"}, Scopes: []string{"settings", "admin"},
+		}, models.Actor{})
+		must(t, err)
+		_, _, err = k.store.CreateClient(t.Context(), models.NewClient{ID: "ops", Grants: []string{"client_credentials"}, Scopes: []string{"admin"}}, models.Actor{})
+		must(t, err)
+		k.own()
+		fn(t, k)
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// own gets the client a new token of its own.
+func (k *kit) own() {
+	k.t.Helper()
+	g, err := k.store.GrantClient(context.Background(), "ops", "admin")
+	must(k.t, err)
+	k.token = g.AccessToken
+}
+
+func (k *kit) user(name string) *models.User {
+	k.t.Helper()
+	u, err := k.store.CreateUser(context.Background(), models.NewUser{Username: name, Password: testPassword}, models.Actor{})
+	must(k.t, err)
+	return u
+}
+
+func (k *kit) signIn(u *models.User, scope, ip string) *models.Grant {
+	k.t.Helper()
+	g, err := k.store.SignIn(context.Background(), models.SignIn{
+		User: u, Client: k.web, Scope: scope, Name: "phone of " + u.Username, Origin: models.Origin{IP: ip, UserAgent: "curl/8"},
+	})
+	must(k.t, err)
+	return g
+}
+
+func (k *kit) alive(g *models.Grant) bool {
+	_, err := k.store.CheckAccessToken(context.Background(), g.AccessToken)
+	return err == nil
+}
+
+type reply struct {
+	status int
+	header http.Header
+	body   string
+	json   map[string]any
+}
+
+func (r *reply) str(key string) string { s, _ := r.json[key].(string); return s }
+
+func (r *reply) list(key string) []map[string]any {
+	var all []map[string]any
+	for _, v := range r.json[key].([]any) {
+		all = append(all, v.(map[string]any))
+	}
+	return all
+}
+
+func (k *kit) ask(method, path, body string) *reply { return k.askAs(k.token, method, path, body) }
+
+func (k *kit) askAs(token, method, path, body string) *reply {
+	k.t.Helper()
+	r, err := http.NewRequestWithContext(context.Background(), method, k.http.URL+path, strings.NewReader(body))
+	must(k.t, err)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	res, err := k.http.Client().Do(r)
+	must(k.t, err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	must(k.t, err)
+	a := &reply{status: res.StatusCode, header: res.Header, body: string(b)}
+	if strings.Contains(res.Header.Get("Content-Type"), "json") {
+		must(k.t, json.Unmarshal(b, &a.json))
+	}
+	return a
+}
+
+// want asks and fails on another status.
+func (k *kit) want(status int, method, path, body string) *reply {
+	k.t.Helper()
+	a := k.ask(method, path, body)
+	if a.status != status {
+		k.t.Fatalf("%s %s: %d %s, want %d", method, path, a.status, a.body, status)
+	}
+	return a
+}
+
+func TestRoutes(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		must(t, apitest.Routes("admin", k.adm.Routes()))
+		for _, path := range []string{"/healthz", "/readyz"} {
+			k.want(200, "GET", path, "")
+		}
+	})
+}
+
+// Deny by default: every route but the health checks, the metrics and the profiles.
+func TestScope(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		plain := k.signIn(u, "settings", "203.0.113.1")
+		for _, r := range k.adm.Routes() {
+			if !strings.HasPrefix(r.Path, "/admin/") {
+				continue
+			}
+			path := strings.NewReplacer(":id", uuid.NewString(), ":seq", "1", ":client_id", "x", ":name", "x").Replace(r.Path)
+			if a := k.askAs("", r.Method, path, ""); a.status != 401 || a.header.Get("WWW-Authenticate") != `Bearer realm="curfew"` {
+				t.Errorf("%s %s without a token: %d", r.Method, path, a.status)
+			}
+			if a := k.askAs(plain.AccessToken, r.Method, path, ""); a.status != 403 || a.str("code") != "insufficient_scope" {
+				t.Errorf("%s %s without the scope: %d", r.Method, path, a.status)
+			}
+		}
+		// An admin's token ends with the right, at once.
+		yes, no := true, false
+		_, _, err := k.store.UpdateUser(t.Context(), u.ID, models.UserPatch{Admin: &yes}, models.Actor{})
+		must(t, err)
+		admin := k.signIn(u, "admin", "203.0.113.1")
+		if a := k.askAs(admin.AccessToken, "GET", "/admin/devices", ""); a.status != 200 {
+			t.Fatalf("an admin: %d %s", a.status, a.body)
+		}
+		_, _, err = k.store.UpdateUser(t.Context(), u.ID, models.UserPatch{Admin: &no}, models.Actor{})
+		must(t, err)
+		if a := k.askAs(admin.AccessToken, "GET", "/admin/devices", ""); a.status != 401 {
+			t.Fatalf("no admin any more: %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestDevices(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		anna, ben := k.user("anna"), k.user("ben")
+		var grants []*models.Grant
+		for i := range 5 {
+			grants = append(grants, k.signIn(anna, "settings", fmt.Sprintf("203.0.113.%d", i)), k.signIn(ben, "settings", "198.51.100.1"))
+		}
+		seen := map[string]bool{}
+		for path := "/admin/devices?limit=3"; path != ""; {
+			page := k.want(200, "GET", path, "")
+			for _, d := range page.list("devices") {
+				if seen[d["id"].(string)] {
+					t.Fatal("a device is on two pages")
+				}
+				seen[d["id"].(string)] = true
+			}
+			if path = ""; page.str("next_cursor") != "" {
+				path = "/admin/devices?limit=3&cursor=" + page.str("next_cursor")
+			}
+		}
+		if len(seen) != 10 {
+			t.Fatalf("%d devices on all pages", len(seen))
+		}
+		for query, want := range map[string]int{
+			"user_id=" + anna.ID.String(): 5, "username=BEN": 5, "client_id=web": 10, "client_id=ops": 0, "status=active": 10, "status=revoked": 0,
+			"status=expired": 0, "ip=203.0.113.2": 1, "q=PHONE+OF+BEN": 5, "q=curl": 10, "q=%25": 0, "username=nobody": 0,
+			"user_id=" + anna.ID.String() + "&username=ben": 0, "username=anna&q=phone&status=active": 5,
+		} {
+			if n := len(k.want(200, "GET", "/admin/devices?"+query, "").list("devices")); n != want {
+				t.Errorf("%s: %d devices, want %d", query, n, want)
+			}
+		}
+		id := grants[0].DeviceID.String()
+		if d := k.want(200, "PATCH", "/admin/devices/"+id, `{"name":"stolen?"}`); d.str("name") != "stolen?" {
+			t.Fatalf("%s", d.body)
+		}
+		out := k.want(200, "DELETE", "/admin/devices/"+id+"?wait=10ms", "")
+		if out.json["count"] != 1.0 || k.alive(grants[0]) || out.json["applied"] == nil {
+			t.Fatalf("%s", out.body)
+		}
+		if d := k.want(200, "GET", "/admin/devices/"+id, ""); d.str("status") != "revoked" {
+			t.Fatalf("%s", d.body)
+		}
+		if again := k.want(200, "DELETE", "/admin/devices/"+id, ""); again.json["count"] != 0.0 || again.json["revocation"] == nil {
+			t.Fatalf("%s", again.body)
+		}
+		k.want(404, "DELETE", "/admin/devices/"+uuid.NewString(), "")
+
+		// By filter: a dry run does nothing, the real one ends exactly what the list shows.
+		if dry := k.want(200, "DELETE", "/admin/devices?q=203.&dry_run=true", ""); dry.json["count"] != 0.0 {
+			t.Fatalf("%s", dry.body)
+		}
+		if dry := k.want(200, "DELETE", "/admin/devices?ip=198.51.100.1&dry_run=true", ""); dry.json["count"] != 5.0 || dry.json["dry_run"] != true || !k.alive(grants[1]) {
+			t.Fatalf("%s", dry.body)
+		}
+		if out := k.want(200, "DELETE", "/admin/devices?ip=198.51.100.1", ""); out.json["count"] != 5.0 || k.alive(grants[1]) || !k.alive(grants[2]) {
+			t.Fatalf("%s", out.body)
+		}
+		level := func(a *reply) any { return a.json["revocation"].(map[string]any)["level"] }
+		if out := k.want(200, "DELETE", "/admin/devices?username=Anna&status=active", ""); level(out) != "user" || out.json["count"] != 4.0 || k.alive(grants[2]) {
+			t.Fatalf("%s", out.body)
+		}
+		k.signIn(anna, "settings", "203.0.113.1")
+		if out := k.want(200, "DELETE", "/admin/users/"+anna.ID.String()+"/devices", ""); level(out) != "user" {
+			t.Fatalf("%s", out.body)
+		}
+		if out := k.want(200, "DELETE", "/admin/devices?client_id=web", ""); level(out) != "client" || out.json["count"] != nil {
+			t.Fatalf("%s", out.body)
+		}
+		if out := k.want(200, "DELETE", "/admin/clients/web/devices", ""); level(out) != "client" {
+			t.Fatalf("%s", out.body)
+		}
+		if list := k.want(200, "GET", "/admin/users/"+anna.ID.String()+"/devices?status=revoked", ""); len(list.list("devices")) != 6 {
+			t.Fatalf("%s", list.body)
+		}
+		// Everyone takes a word.
+		last := k.signIn(anna, "settings", "203.0.113.1")
+		for _, path := range []string{"/admin/devices", "/admin/devices?confirm=yes", "/admin/devices?confirm=everyone&ip=1.1.1.1", "/admin/devices?user_id=", "/admin/devices?user=x"} {
+			k.want(400, "DELETE", path, "")
+		}
+		if !k.alive(last) {
+			t.Fatal("a mistake signed everyone out")
+		}
+		if out := k.want(200, "DELETE", "/admin/devices?confirm=everyone", ""); level(out) != "everyone" || k.alive(last) {
+			t.Fatalf("%s", out.body)
+		}
+		if a := k.ask("GET", "/admin/devices", ""); a.status != 401 {
+			t.Fatalf("everyone is also who asked: %d", a.status)
+		}
+	})
+}
+
+func TestUsers(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		made := k.want(201, "POST", "/admin/users", `{"username":"anna","password":"`+testPassword+`"}`)
+		path := "/admin/users/" + made.str("id")
+		if made.header.Get("Location") != path || strings.Contains(made.body, "hash") {
+			t.Fatalf("%s %v", made.body, made.header)
+		}
+		k.want(409, "POST", "/admin/users", `{"username":"ANNA","password":"`+testPassword+`"}`)
+		k.want(422, "POST", "/admin/users", `{"username":"x","password":"12345678"}`)
+		k.want(400, "POST", "/admin/users", `{"username":"x"}`)
+		k.want(400, "POST", "/admin/users", `{"username":"x","password_hash":"md5"}`)
+		k.want(400, "POST", "/admin/users", `{"username":" x","password":"`+testPassword+`"}`)
+		k.want(201, "POST", "/admin/users", `{"username":"old","password_hash":"$2b$04$abcdefghijklmnopqrstuu5s3SzMWCqU1m9xk6nW4mPZtmyzXk6Ey","admin":true}`)
+		if list := k.want(200, "GET", "/admin/users?limit=1", ""); len(list.list("users")) != 1 || list.str("next_cursor") == "" {
+			t.Fatalf("%s", list.body)
+		} else if rest := k.want(200, "GET", "/admin/users?cursor="+url.QueryEscape(list.str("next_cursor")), ""); len(rest.list("users")) != 1 {
+			t.Fatalf("%s", rest.body)
+		}
+		if list := k.want(200, "GET", "/admin/users?q=AN", ""); len(list.list("users")) != 1 {
+			t.Fatalf("%s", list.body)
+		}
+		u, err := k.store.FindUser(t.Context(), "anna")
+		must(t, err)
+		for _, patch := range []string{`{"disabled":true}`, `{"password":"another good one"}`} {
+			g := k.signIn(u, "settings", "203.0.113.1")
+			out := k.want(200, "PATCH", path, patch)
+			if out.json["revocation"] == nil || out.json["count"] != 1.0 || k.alive(g) {
+				t.Fatalf("%s: %s", patch, out.body)
+			}
+			k.want(200, "PATCH", path, `{"disabled":false}`)
+			if k.alive(g) {
+				t.Fatal("enabling brought old tokens back to life")
+			}
+			u, err = k.store.FindUser(t.Context(), "anna")
+			must(t, err)
+		}
+		if out := k.want(200, "PATCH", path, `{"username":"Anna B","admin":true}`); out.str("username") != "Anna B" || out.json["admin"] != true || out.json["revocation"] != nil {
+			t.Fatalf("%s", out.body)
+		}
+		k.want(409, "PATCH", path, `{"username":"old"}`)
+		k.want(400, "PATCH", path, `{"id":"x"}`)
+		k.want(415, "PATCH", path, "")
+		if a := k.want(200, "GET", path, ""); a.json["disabled"] != false {
+			t.Fatalf("%s", a.body)
+		}
+		g := k.signIn(u, "settings", "203.0.113.1")
+		k.want(200, "DELETE", path, "")
+		k.want(404, "GET", path, "")
+		k.want(404, "DELETE", path, "")
+		k.want(404, "GET", path+"/devices", "")
+		k.want(404, "GET", "/admin/users/x", "")
+		if k.alive(g) {
+			t.Fatal("a token of a user who is gone")
+		}
+	})
+}
+
+func TestClients(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		made := k.want(201, "POST", "/admin/clients", `{"client_id":"api","grants":["client_credentials"],"scopes":["revocations"],"introspect":true}`)
+		secret := made.str("client_secret")
+		if secret == "" || made.header.Get("Location") != "/admin/clients/api" {
+			t.Fatalf("%s", made.body)
+		}
+		k.want(409, "POST", "/admin/clients", `{"client_id":"api"}`)
+		for _, bad := range []string{
+			`{"client_id":"a b"}`, `{"client_id":"x","grants":["magic"]}`, `{"client_id":"x","scopes":["a b"]}`, `{"client_id":"x","public":true,"introspect":true}`,
+			`{"client_id":"x","public":true,"grants":["client_credentials"]}`, `{"client_id":"x","grants":["refresh_token"]}`, `{"client_id":7}`,
+		} {
+			k.want(400, "POST", "/admin/clients", bad)
+		}
+		if a := k.want(200, "GET", "/admin/clients/api", ""); strings.Contains(a.body, "secret") {
+			t.Fatalf("%s", a.body)
+		}
+		if list := k.want(200, "GET", "/admin/clients?limit=2", ""); len(list.list("clients")) != 2 || list.str("next_cursor") == "" {
+			t.Fatalf("%s", list.body)
+		}
+		auth := func(secret string) error {
+			_, err := k.store.AuthenticateClient(t.Context(), models.ClientCredentials{ID: "api", Secret: secret, Address: "203.0.113.1"})
+			return err
+		}
+		must(t, auth(secret))
+		next := k.want(200, "POST", "/admin/clients/api/secret", "").str("client_secret")
+		if auth(secret) == nil {
+			t.Fatal("the old secret works")
+		}
+		must(t, auth(next))
+		k.want(400, "POST", "/admin/clients/web/secret", "")
+		if a := k.want(200, "PATCH", "/admin/clients/api", `{"name":"Orders","scopes":[]}`); a.str("name") != "Orders" || len(a.json["scopes"].([]any)) != 0 {
+			t.Fatalf("%s", a.body)
+		}
+		k.want(200, "DELETE", "/admin/clients/api", "")
+		for _, method := range []string{"GET", "DELETE"} {
+			k.want(404, method, "/admin/clients/api", "")
+		}
+		k.want(404, "DELETE", "/admin/clients/api/devices", "")
+	})
+}
+
+func TestRevocationsAndReceipts(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		rs := models.SubscriberID{ClientID: "api", Name: "rs1"}
+		must(t, k.store.Subscribe(t.Context(), rs, models.SubscriberID{ClientID: "api", Name: "rs2"}))
+		var seqs []int64
+		for range 4 {
+			g := k.signIn(u, "settings", "203.0.113.1")
+			out := k.want(200, "DELETE", "/admin/devices/"+g.DeviceID.String(), "")
+			seqs = append(seqs, int64(out.json["revocation"].(map[string]any)["seq"].(float64)))
+		}
+		must(t, k.store.Acknowledge(t.Context(), rs, seqs[3]))
+		page := k.want(200, "GET", "/admin/revocations?limit=3", "")
+		if list := page.list("revocations"); len(list) != 3 || list[0]["seq"] != float64(seqs[3]) || list[0]["reason"] != "revoked" || list[0]["initiating_entity"] != "admin" || list[0]["actor"] != "ops" {
+			t.Fatalf("%s", page.body)
+		}
+		if rest := k.want(200, "GET", "/admin/revocations?limit=3&cursor="+page.str("next_cursor"), ""); len(rest.list("revocations")) != 1 {
+			t.Fatalf("%s", rest.body)
+		}
+		k.want(400, "GET", "/admin/revocations?cursor="+page.str("next_cursor")+"A", "")
+		k.want(400, "GET", "/admin/revocations?level=planet", "")
+		r := k.want(200, "GET", fmt.Sprintf("/admin/revocations/%d", seqs[3]), "")
+		subs := r.list("subscribers")
+		if len(subs) != 2 || subs[0]["acknowledged"] != true || subs[0]["ms"] == nil || subs[1]["acknowledged"] != false || subs[1]["live"] != true {
+			t.Fatalf("%s", r.body)
+		}
+		k.want(404, "GET", "/admin/revocations/999", "")
+		k.want(404, "GET", "/admin/revocations/x", "")
+		if a := k.want(200, "GET", "/admin/subscribers", ""); len(a.list("subscribers")) != 2 {
+			t.Fatalf("%s", a.body)
+		}
+		k.want(204, "DELETE", "/admin/subscribers/api/rs2", "")
+		k.want(404, "DELETE", "/admin/subscribers/api/rs2", "")
+		if r := k.want(200, "GET", fmt.Sprintf("/admin/revocations/%d", seqs[3]), ""); len(r.list("subscribers")) != 1 {
+			t.Fatalf("%s", r.body)
+		}
+	})
+}
+
+func TestEvents(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		g := k.signIn(u, "settings", "203.0.113.1")
+		id := g.DeviceID.String()
+		k.want(200, "PATCH", "/admin/devices/"+id, `{"name":"x"}`)
+		k.want(200, "DELETE", "/admin/devices/"+id, "")
+		log := k.want(200, "GET", "/admin/events?device_id="+id, "").list("events")
+		var types []any
+		for _, e := range log {
+			types = append(types, e["type"])
+		}
+		if fmt.Sprint(types) != "[revoked device_renamed signed_in]" || log[0]["actor"] != "ops" || log[2]["actor"] != u.ID.String() || log[2]["ip"] != "203.0.113.1" {
+			t.Fatalf("%v", log)
+		}
+		now := url.QueryEscape(time.Now().Add(time.Minute).Format(time.RFC3339))
+		for query, want := range map[string]int{
+			"type=signed_in": 1, "user_id=" + u.ID.String(): 4, "actor=ops&limit=1": 1, "from=" + now: 0, "ip=203.0.113.1&to=" + now: 1, "client_id=web&type=revoked": 1,
+		} {
+			if n := len(k.want(200, "GET", "/admin/events?"+query, "").list("events")); n != want {
+				t.Errorf("%s: %d events, want %d", query, n, want)
+			}
+		}
+		k.want(400, "GET", "/admin/events?from=yesterday", "")
+	})
+}
+
+func TestBadInput(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		g := k.signIn(u, "settings", "203.0.113.1")
+		for _, path := range []string{
+			"/admin/devices?limit=0", "/admin/devices?limit=201", "/admin/devices?limit=x", "/admin/devices?cursor=x", "/admin/devices?user_id=x",
+			"/admin/devices?status=odd", "/admin/devices?q=%ff", "/admin/devices?q=a%00b", "/admin/devices?q=a&q=b", "/admin/devices?nothing=1",
+			"/admin/devices?q=" + strings.Repeat("a", 2000), "/admin/users?cursor=AAAA", "/admin/clients?x=1", "/admin/subscribers?x=1",
+		} {
+			if a := k.ask("GET", path, ""); a.status != 400 || a.str("code") != "invalid_request" {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+		for _, id := range []string{"x", uuid.Nil.String(), "{" + g.DeviceID.String() + "}", strings.ToUpper(g.DeviceID.String()) + "0", "%00"} {
+			if a := k.ask("GET", "/admin/devices/"+id, ""); a.status != 404 {
+				t.Errorf("%s: %d %s", id, a.status, a.body)
+			}
+		}
+		if a := k.ask("PATCH", "/admin/devices/"+g.DeviceID.String(), `{"name":"`+strings.Repeat("a", 100<<10)+`"}`); a.status != 413 {
+			t.Errorf("100 kB: %d", a.status)
+		}
+		if a := k.ask("PUT", "/admin/devices", ""); a.status != 405 || a.header.Get("Allow") == "" {
+			t.Errorf("%d %v", a.status, a.header)
+		}
+		if !k.alive(g) {
+			t.Fatal("the device suffered")
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		g := k.signIn(u, "settings", "203.0.113.1")
+		k.want(200, "DELETE", "/admin/devices/"+g.DeviceID.String(), "")
+		m := k.askAs("", "GET", "/metrics", "")
+		for _, line := range []string{
+			"curfew_sign_ins_total 1", `curfew_revocations_total{level="device"} 1`, "curfew_hash_queue 0",
+			`curfew_http_request_seconds_count{listener="admin",method="DELETE",route="/admin/devices/:id",status="200"} 1`, "go_sql_max_open_connections",
+		} {
+			if !strings.Contains(m.body, line) {
+				t.Errorf("%q is missing", line)
+			}
+		}
+		for _, private := range []string{"anna", u.ID.String(), g.DeviceID.String(), "203.0.113.1"} {
+			if strings.Contains(m.body, private) {
+				t.Errorf("%q is in the metrics", private)
+			}
+		}
+		if a := k.askAs("", "GET", "/debug/pprof/heap", ""); a.status != 200 {
+			t.Errorf("profile: %d", a.status)
+		}
+	})
+}
