@@ -132,6 +132,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
+// GORM's Scan logs through a recorder that knows nothing of ParameterizedQueries.
+func init() {
+	logger.RecorderParamsFilter = func(_ context.Context, sql string, _ ...any) (string, []any) { return sql, nil }
+}
+
 // connect opens the database and nothing more.
 func connect(cfg Config) (*Store, error) {
 	cfg, err := cfg.withDefaults()

@@ -206,12 +206,12 @@ func (c *config) defaultIssuer(addr string) {
 	c.store.Issuer = scheme + "://" + addr
 }
 
-// logger writes the log. The tools that people run say only what is wrong, in plain text.
+// logger writes the log. The tools that people run say only what failed, in plain text.
 func (c *config) logger(w io.Writer, tool bool) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.logLevel}
 	switch {
 	case tool:
-		options.Level = max(c.logLevel, slog.LevelWarn)
+		options.Level = max(c.logLevel, slog.LevelError)
 		return slog.New(slog.NewTextHandler(w, options))
 	case c.logFormat == "text":
 		return slog.New(slog.NewTextHandler(w, options))
