@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -138,6 +139,11 @@ func (s *Store) judge(ctx context.Context, tok refreshToken, in Refresh) (d *Dev
 			_, err := s.exec(tx, `UPDATE devices SET issued_at = @issued, last_seen_at = @now_read, ip = @ip, user_agent = @agent WHERE id = @id`,
 				args{"issued": int64(issued), "now_read": now, "ip": in.Origin.IP, "agent": in.Origin.UserAgent, "id": d.ID})
 			return nil, err
+		}
+		if ctx.Err() != nil {
+			// The client has hung up: this request was held up on its way, or on a node that froze, and the client has gone on
+			// with another one since. It is no theft: nobody gets an answer.
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 		}
 		verdict = ErrRefreshTokenReused
 		out := &SignOut{}

@@ -34,7 +34,6 @@ type kit struct {
 	srv   *Server
 	http  *httptest.Server
 	url   string
-	logs  *bytes.Buffer
 }
 
 // forEachDB runs fn on a new server on SQLite and on PostgreSQL, with the user anna, the public client web, the
