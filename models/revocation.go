@@ -255,6 +255,10 @@ func (s *Store) revokeDevices(tx *gorm.DB, out *SignOut, devices []*Device, why 
 	if err != nil {
 		return err
 	}
+	kind := AuditRevoked
+	if why == ReasonReuse {
+		kind = AuditReplay
+	}
 	ids := make([]uuid.UUID, len(devices))
 	events := make([]*Revocation, len(devices))
 	for i, d := range devices {
@@ -270,7 +274,7 @@ func (s *Store) revokeDevices(tx *gorm.DB, out *SignOut, devices []*Device, why 
 			audit[k] = v
 		}
 		if err := s.audit(tx, AuditEvent{
-			At: Micros(turn.Now), Type: AuditRevoked, UserID: d.UserID.String(), ClientID: d.ClientID, DeviceID: d.ID.String(), Detail: audit,
+			At: Micros(turn.Now), Type: kind, UserID: d.UserID.String(), ClientID: d.ClientID, DeviceID: d.ID.String(), Detail: audit,
 		}, by); err != nil {
 			return err
 		}

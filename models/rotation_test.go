@@ -73,7 +73,7 @@ func TestRefreshDevice_ReuseSignsTheDeviceOut(t *testing.T) {
 		if len(events) != 1 || events[0].Reason != ReasonReuse || events[0].Entity != EntityPolicy {
 			t.Fatalf("events of the device: %+v", events)
 		}
-		log, _, err := k.ListAuditEvents(t.Context(), AuditFilter{DeviceID: phone.DeviceID.String(), Type: AuditRevoked}, Page{})
+		log, _, err := k.ListAuditEvents(t.Context(), AuditFilter{DeviceID: phone.DeviceID.String(), Type: AuditReplay}, Page{})
 		if err != nil || len(log) != 1 || log[0].Detail["owner_ip"] != origin.IP || log[0].Detail["replay_ip"] != origin.IP {
 			t.Fatalf("audit log: %+v, %v", log, err)
 		}

@@ -233,8 +233,14 @@ func runFault(ctx context.Context, f fault, long bool) (report string, problems 
 	if len(problems) > 0 {
 		problems = append(problems, r.logTails())
 	}
-	return fmt.Sprintf("%d refreshes before, %d in all; %d requests without an answer or with 503; %d sign-outs acknowledged; slowest answer %s; every node served again after %s",
-		before, st.refreshes.Load(), st.missed.Load(), len(st.out), st.slowest.Round(time.Millisecond), slowest.Round(time.Millisecond)), problems, nil
+	during := 0
+	for _, at := range st.served {
+		if at.After(run.begun) && at.Before(run.over) {
+			during++
+		}
+	}
+	return fmt.Sprintf("%d refreshes before it, %d during it, %d in all; %d requests without an answer or with 503; %d sign-outs acknowledged; slowest answer %s; every node served again after %s",
+		before, during, st.refreshes.Load(), st.missed.Load(), len(st.out), st.slowest.Round(time.Millisecond), slowest.Round(time.Millisecond)), problems, nil
 }
 
 // recovered asks every node for a sign-in until it gets one.
@@ -303,7 +309,8 @@ func watchReady(ctx context.Context, r *rig) *readyWatch {
 	return w
 }
 
-// verdict: while nobody could be served, nobody said it could.
+// verdict: while no refresh was served, no node said it could serve one. Served ones are told by their time, with a second for
+// the beginning and the end of what stood in their way to be noticed.
 func (w *readyWatch) verdict(f *faultRun, away bool) (problems []string) {
 	w.stop()
 	w.wg.Wait()
@@ -312,13 +319,17 @@ func (w *readyWatch) verdict(f *faultRun, away bool) (problems []string) {
 	}
 	lies, truths := 0, 0
 	for _, s := range w.seen {
-		// A second for it to be noticed.
-		if s.asked.After(f.begun.Add(time.Second)) && s.got.Before(f.over) {
-			if s.ready {
-				lies++
-			} else {
-				truths++
-			}
+		if s.asked.Before(f.begun.Add(time.Second)) || s.got.After(f.over) {
+			continue
+		}
+		served := slices.ContainsFunc(f.served, func(at time.Time) bool {
+			return at.After(s.asked.Add(-time.Second)) && at.Before(s.got.Add(time.Second)) && at.Before(f.over)
+		})
+		switch {
+		case !s.ready:
+			truths++
+		case !served:
+			lies++
 		}
 	}
 	if lies > 0 {

@@ -24,6 +24,7 @@ type storm struct {
 	out       []*stormDevice    // sign-outs that were acknowledged
 	problems  []string
 	slowest   time.Duration // of the answers that came
+	served    []time.Time   // when refreshes were answered
 
 	frozen    atomic.Int32 // the node that is stopped, plus one: it answers nobody
 	refreshes atomic.Int64
@@ -146,6 +147,7 @@ func (st *storm) refresh(d *stormDevice, n *node) bool {
 	}
 	st.successor[presented] = got.Refresh
 	d.pair = got
+	st.served = append(st.served, time.Now())
 	st.refreshes.Add(1)
 	return true
 }
