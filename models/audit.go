@@ -13,7 +13,7 @@ import (
 const (
 	AuditSignedIn        = "signed_in"
 	AuditSignedInAgain   = "signed_in_again"
-	AuditRevoked         = "revoked" // a sign-out at any level; detail has level, reason and sequence number
+	AuditRevoked         = "revoked"             // a sign-out at any level; detail has level, reason and sequence number
 	AuditReplay          = "refresh_token_reuse" // likewise, and both addresses
 	AuditDeviceRenamed   = "device_renamed"
 	AuditPasswordChanged = "password_changed"
