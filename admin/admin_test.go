@@ -76,7 +76,9 @@ func must(t *testing.T, err error) {
 // own gets the client a new token of its own.
 func (k *kit) own() {
 	k.t.Helper()
-	g, err := k.store.GrantClient(context.Background(), "ops", "admin")
+	ops, err := k.store.GetClient(context.Background(), "ops")
+	must(k.t, err)
+	g, err := k.store.GrantClient(context.Background(), ops, "admin")
 	must(k.t, err)
 	k.token = g.AccessToken
 }

@@ -23,6 +23,10 @@ type Claims struct {
 	IssuedUS  int64  `json:"iat_us"`              // the issue time, microseconds
 }
 
+func init() {
+	jwt.MarshalSingleStringAsArray = false // one audience is a string, as most readers expect
+}
+
 // HasScope tells whether the token carries one scope.
 func (c *Claims) HasScope(scope string) bool { return slices.Contains(strings.Fields(c.Scope), scope) }
 
@@ -65,24 +69,25 @@ func (s *Store) sign(c Claims, issued, now, until int64) (*Grant, error) {
 	return g, nil
 }
 
-// GrantClient issues a token for a client itself, RFC 6749 section 4.4: no device, no row, sub is the client.
-func (s *Store) GrantClient(ctx context.Context, clientID, scope string) (*Grant, error) {
+// GrantClient issues a token for a client itself, RFC 6749 section 4.4: no device, no row, sub is the client. Call it from
+// [Store.WithClient]: its statement makes sure that the client is still as it was authenticated.
+func (s *Store) GrantClient(ctx context.Context, c *Client, scope string) (*Grant, error) {
 	for try := 0; ; try++ {
 		var issued, now, horizon int64
 		err := s.read(ctx, func(tx *gorm.DB) error {
-			err := s.row(tx, `SELECT {greatest}({now}, c.valid_from + 1, r.valid_from + 1), {now}, r.horizon
-				FROM clients c, realm r WHERE c.id = @client`, args{"client": clientID}, &issued, &now, &horizon)
-			if errors.Is(dbError(err), ErrNotFound) {
-				return ErrClientCredentials
-			}
-			return err
+			return s.row(tx, `SELECT {greatest}({now}, c.valid_from + 1, r.valid_from + 1), {now}, r.horizon
+				FROM clients c, realm r WHERE c.id = @client AND c.version = @version`,
+				args{"client": c.ID, "version": c.Version}, &issued, &now, &horizon)
 		})
+		if errors.Is(err, ErrNotFound) {
+			return nil, errStaleClient
+		}
 		if err != nil {
 			return nil, err
 		}
 		s.ahead(now, horizon)
 		if issued <= horizon {
-			return s.sign(Claims{RegisteredClaims: jwt.RegisteredClaims{Subject: clientID}, ClientID: clientID, Scope: scope}, issued, now, 0)
+			return s.sign(Claims{RegisteredClaims: jwt.RegisteredClaims{Subject: c.ID}, ClientID: c.ID, Scope: scope}, issued, now, 0)
 		}
 		if try == 3 {
 			return nil, errAgain

@@ -288,6 +288,16 @@ const clientCacheSize = 1024
 // errStaleClient: the client changed since it was authenticated from the cache; authenticate it anew.
 var errStaleClient = errors.New("the cached client has changed")
 
+// isCurrent returns [errStaleClient] if the client is not any more what was authenticated.
+func (s *Store) isCurrent(tx *gorm.DB, c *Client) error {
+	var current bool
+	err := s.row(tx, `SELECT EXISTS (SELECT 1 FROM clients WHERE id = @asks AND version = @version)`, args{"asks": c.ID, "version": c.Version}, &current)
+	if err == nil && !current {
+		return errStaleClient
+	}
+	return err
+}
+
 func (cc *clientCache) get(id string) *Client {
 	cc.mu.RLock()
 	defer cc.mu.RUnlock()

@@ -59,6 +59,7 @@ type hasher struct {
 	memory   *semaphore.Weighted // KiB in use: an imported hash may ask for more than ours do
 	budget   int64               // KiB that memory was made with
 	inside   atomic.Int64
+	places   int // running and waiting, at most
 
 	compute func(h *passwordHash, password string) (key []byte, err error) // computePassword; another one in tests
 }
@@ -98,6 +99,7 @@ func newHasher(cfg HashConfig) (*hasher, error) {
 		current:  current,
 		dummy:    dummy.encode(),
 		entrance: semaphore.NewWeighted(int64(cfg.Concurrency + cfg.Queue)),
+		places:   cfg.Concurrency + cfg.Queue,
 		slots:    semaphore.NewWeighted(int64(cfg.Concurrency)),
 		memory:   semaphore.NewWeighted(budget),
 		budget:   budget,

@@ -14,7 +14,7 @@ var ErrOtherClient = fmt.Errorf("%w: it was issued to another client", ErrRefres
 
 // RevokeToken signs out the device of a token, RFC 7009. A refresh token of any age will do, because a log-out must win
 // its race with a refresh; an access token also when it has expired, but not one that a sign-out ended already: the
-// device may have signed in again since. It returns nil for what is no token of ours, [ErrTokenType] for a token that
+// device may have signed in again since. Call it from [Store.WithClient]. It returns nil for what is no token of ours, [ErrTokenType] for a token that
 // has no device, and [ErrOtherClient].
 func (s *Store) RevokeToken(ctx context.Context, c *Client, token string, by Actor) (*SignOut, error) {
 	var device uuid.UUID
@@ -41,6 +41,9 @@ func (s *Store) RevokeToken(ctx context.Context, c *Client, token string, by Act
 		issued = claims.IssuedUS
 	}
 	return s.change(ctx, func(tx *gorm.DB) (*SignOut, error) {
+		if err := s.isCurrent(tx, c); err != nil {
+			return nil, err
+		}
 		// Locked first: the device must not sign in again between the look at the token and the sign-out.
 		var d Device
 		err := s.raw(tx, `SELECT * FROM devices WHERE id = @id {lock}`, args{"id": device}).Take(&d).Error

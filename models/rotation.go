@@ -98,18 +98,15 @@ func (s *Store) judge(ctx context.Context, tok refreshToken, in Refresh) (d *Dev
 			}
 			return nil, err
 		}
-		var current, alive bool
-		if err := s.row(tx, `SELECT EXISTS (SELECT 1 FROM clients WHERE id = @asks AND version = @version)`,
-			args{"asks": in.Client.ID, "version": in.Client.Version}, &current); err != nil {
+		if err := s.isCurrent(tx, in.Client); err != nil {
 			return nil, err
 		}
 		// A statement of its own: what it reads is newer than the lock.
+		var alive bool
 		var horizon int64
 		err := s.row(tx, `SELECT `+aliveDevice+`, r.horizon, {now} FROM devices d, users u, clients c, realm r
 			WHERE d.id = @id AND u.id = d.user_id AND c.id = d.client_id`, args{"id": d.ID}, &alive, &horizon, &now)
 		switch {
-		case !current:
-			return nil, errStaleClient
 		case errors.Is(err, sql.ErrNoRows): // its user or client is gone
 			return nil, ErrRefreshTokenInvalid
 		case err != nil:

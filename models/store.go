@@ -95,6 +95,11 @@ type Store struct {
 	secret *keyring
 	writer chan struct{} // SQLite only: one writer at a time, in the order they came
 
+	// checks are the places of password checks, what they ask of the database included: who comes when all are taken is told so
+	// before anything is done. counting are those of them that may count guesses at a time: all guesses at one account
+	// meet in one row, and those that wait for it must not take every connection.
+	checks, counting chan struct{}
+
 	keys    atomic.Pointer[keySet]
 	clients clientCache
 	blocked blockedSet
@@ -147,6 +152,7 @@ func connect(cfg Config) (*Store, error) {
 	if s.hasher, err = newHasher(cfg.Hash); err != nil {
 		return nil, err
 	}
+	s.checks, s.counting = make(chan struct{}, s.hasher.places), make(chan struct{}, max(1, cfg.MaxConns/4))
 	var dialector gorm.Dialector
 	if s.d, s.sqldb, dialector, err = openDatabase(cfg); err != nil {
 		return nil, err

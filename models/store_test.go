@@ -243,6 +243,22 @@ func TestWithClient_NeverStale(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		grant := func(s *Store, secret string) error {
+			return s.WithClient(t.Context(), ClientCredentials{ID: "ops", Secret: secret, Address: "198.51.100.1"}, func(c *Client) error {
+				_, err := s.GrantClient(t.Context(), c, "")
+				return err
+			})
+		}
+		_, old, err := here.CreateClient(t.Context(), NewClient{ID: "ops", Grants: []string{GrantClientCredentials}}, Actor{})
+		if err != nil || grant(there, old) != nil {
+			t.Fatal(err)
+		}
+		if _, err := here.RotateClientSecret(t.Context(), "ops", "", Actor{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := grant(there, old); !errors.Is(err, ErrClientCredentials) {
+			t.Fatalf("client credentials with the old secret on another node: %v", err)
+		}
 		next, err := here.RotateClientSecret(t.Context(), "api", "", Actor{})
 		if err != nil {
 			t.Fatal(err)
@@ -284,7 +300,7 @@ func TestStore_DatabaseAway(t *testing.T) {
 		_, errCheck := s.CheckAccessToken(t.Context(), g.AccessToken)
 		_, errRefresh := s.RefreshDevice(t.Context(), Refresh{Token: g.RefreshToken, Client: k.client})
 		_, errRevoke := s.Revoke(t.Context(), Target{Level: LevelEveryone}, ReasonRevoked, Actor{})
-		_, errClient := s.GrantClient(t.Context(), "web", "")
+		_, errClient := s.GrantClient(t.Context(), k.client, "")
 		for i, err := range []error{errCheck, errRefresh, errRevoke, errClient, s.Ping(t.Context())} {
 			if !errors.Is(err, ErrUnavailable) {
 				t.Errorf("%d: %v, want ErrUnavailable", i, err)

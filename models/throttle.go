@@ -76,9 +76,14 @@ func AddressPrefix(ip string) string {
 // arrival time, the moment at which the whole allowance is back.
 func (s *Store) charge(ctx context.Context, guesses ...guess) error {
 	slices.SortFunc(guesses, func(a, b guess) int { return cmp.Compare(a.key, b.key) })
+	leave, err := s.enterCounting(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	window := s.cfg.Limits.Window.Microseconds()
 	var wait int64
-	err := s.write(ctx, func(tx *gorm.DB) error {
+	err = s.write(ctx, func(tx *gorm.DB) error {
 		wait = 0
 		for _, g := range guesses {
 			a := args{"k": g.key, "every": g.every.Microseconds(), "window": window}
@@ -112,7 +117,13 @@ var errThrottled = errors.New("throttled")
 // refund takes a charge back; forget, if not empty, is the key whose count a success clears. It is worth no failure.
 func (s *Store) refund(ctx context.Context, forget string, guesses ...guess) {
 	slices.SortFunc(guesses, func(a, b guess) int { return cmp.Compare(a.key, b.key) })
-	err := s.write(ctx, func(tx *gorm.DB) error {
+	leave, err := s.enterCounting(context.WithoutCancel(ctx))
+	if err != nil {
+		s.log.Warn("a guess that was right could not be taken off the limits", "error", err)
+		return
+	}
+	defer leave()
+	err = s.write(ctx, func(tx *gorm.DB) error {
 		for _, g := range guesses {
 			every := g.every.Microseconds()
 			if g.key == forget {
@@ -126,6 +137,18 @@ func (s *Store) refund(ctx context.Context, forget string, guesses ...guess) {
 	})
 	if err != nil {
 		s.log.Warn("a guess that was right could not be taken off the limits", "error", err)
+	}
+}
+
+// enterCounting waits for a place among those who count.
+func (s *Store) enterCounting(ctx context.Context) (leave func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	select {
+	case s.counting <- struct{}{}:
+		return func() { <-s.counting }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
 }
 

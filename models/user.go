@@ -141,6 +141,11 @@ type PasswordAttempt struct {
 //
 // What the user was when the password was checked goes into [SignIn]: it signs in only the same user.
 func (s *Store) AuthenticateUser(ctx context.Context, in PasswordAttempt) (*User, error) {
+	leave, err := s.enterCheck()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	u, err := s.FindUser(ctx, in.Username)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
@@ -150,6 +155,16 @@ func (s *Store) AuthenticateUser(ctx context.Context, in PasswordAttempt) (*User
 		account = account[:MaxUsername]
 	}
 	return s.checkPassword(ctx, u, account, in)
+}
+
+// enterCheck takes a place for one password check, or nothing.
+func (s *Store) enterCheck() (leave func(), err error) {
+	select {
+	case s.checks <- struct{}{}:
+		return func() { <-s.checks }, nil
+	default:
+		return nil, ErrHashQueueFull
+	}
 }
 
 func (s *Store) checkPassword(ctx context.Context, u *User, account string, in PasswordAttempt) (*User, error) {
@@ -250,6 +265,11 @@ type PasswordChange struct {
 // A sign-in that checked the old password cannot create a device any more once this has returned: it locks the user's
 // row as this does, and signs in only the password version that it checked.
 func (s *Store) ChangePassword(ctx context.Context, in PasswordChange, by Actor) (*SignOut, error) {
+	leave, err := s.enterCheck()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	u, err := s.GetUser(ctx, in.UserID)
 	if err != nil {
 		return nil, err

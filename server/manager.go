@@ -79,7 +79,7 @@ func (m *manager) GenerateAccessToken(ctx context.Context, gt oauth2.GrantType, 
 		return nil, err
 	}
 	if gt == oauth2.ClientCredentials {
-		return newTokenInfo(m.store.GrantClient(ctx, st.client.ID, scope))
+		return newTokenInfo(m.store.GrantClient(ctx, st.client, scope))
 	}
 	return newTokenInfo(m.store.SignIn(ctx, models.SignIn{
 		User: st.user, Client: st.client, Scope: scope, DeviceID: st.deviceID, Name: st.name, Origin: st.origin,

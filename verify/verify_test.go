@@ -31,7 +31,11 @@ func TestVerify_Levels(t *testing.T) {
 			synced(t, v, 0)
 			for _, level := range models.Levels {
 				before := i.signIn()
-				other, err := i.store.GrantClient(t.Context(), "api", "")
+				api, err := i.store.GetClient(t.Context(), "api")
+				if err != nil {
+					t.Fatal(err)
+				}
+				other, err := i.store.GrantClient(t.Context(), api, "")
 				if err != nil {
 					t.Fatal(err)
 				}
