@@ -20,7 +20,10 @@ type Refresh struct {
 	Origin Origin
 }
 
-var errHorizon = errors.New("the issue horizon is behind")
+var (
+	errHorizon = errors.New("the issue horizon is behind")
+	errCleared = errors.New("what was in the way of the rotation is gone") // somebody else pushed the horizon: rotate again
+)
 
 // RefreshDevice rotates the device's refresh id and issues the next pair of tokens: one conditional UPDATE, in
 // autocommit. RFC 6749 section 6, RFC 9700 section 4.14.2.
@@ -50,10 +53,12 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 		switch {
 		case err == nil:
 			return s.grant(d, in.Client, narrowed(d.Scope, in), now)
-		case !errors.Is(err, errHorizon):
+		case !errors.Is(err, errHorizon) && !errors.Is(err, errCleared):
 			return nil, err
 		case try == 3:
 			return nil, errAgain
+		case errors.Is(err, errCleared):
+			continue
 		}
 		if err := s.pushHorizon(ctx, now); err != nil {
 			return nil, err
@@ -121,8 +126,8 @@ func (s *Store) judge(ctx context.Context, tok refreshToken, in Refresh) (d *Dev
 			return nil, ErrRefreshTokenInvalid
 		case tok.RefreshID == d.RefreshID && int64(issued) > horizon:
 			return nil, errHorizon
-		case tok.RefreshID == d.RefreshID: // whatever was in the way is gone
-			return nil, errAgain
+		case tok.RefreshID == d.RefreshID:
+			return nil, errCleared
 		case within && d.PreviousRefreshID == uuid.Nil:
 			// The app signed in again a moment ago, and another of its threads still has a token from before.
 			return nil, ErrRefreshTokenInvalid

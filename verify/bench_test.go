@@ -22,7 +22,7 @@ import (
 const benchIssuer = "https://curfew.example"
 
 // benchVerifier is a verifier with fresh knowledge and one key, that follows nothing.
-func benchVerifier(b *testing.B, alg string) (*Verifier, func(n int) string) {
+func benchVerifier(b testing.TB, alg string) (*Verifier, func(n int) string) {
 	b.Helper()
 	v := &Verifier{cfg: Config{Issuer: benchIssuer, Audience: benchIssuer, Bound: time.Hour}, index: newIndex(), cache: newCache(10_000), start: time.Now()}
 	v.keys = newKeySet(v)

@@ -31,11 +31,11 @@ func (c *bareCommand) Run() error {
 
 // What pgbench runs: the same row changes, or is read, as for the request, and nothing else is asked.
 var (
-	limitUpdate = fmt.Sprintf(`UPDATE devices SET refresh_id = gen_random_uuid(), previous_refresh_id = refresh_id, rotated_at = :now,
-	issued_at = greatest(:now, issued_at), expires_at = least(:now + 2592000000000, ends_at), last_seen_at = :now, ip = ip, user_agent = user_agent
-	WHERE id = %s AND refresh_id <> previous_refresh_id AND client_id = 'web' RETURNING user_id, scope, issued_at, expires_at`, fmt.Sprintf(deviceIDSQL, ":n"))
+	limitUpdate = fmt.Sprintf(`UPDATE devices SET refresh_id = gen_random_uuid(), previous_refresh_id = refresh_id, rotated_at = :now::bigint,
+	issued_at = greatest(:now::bigint, issued_at), expires_at = least(:now::bigint + 2592000000000, ends_at), last_seen_at = :now::bigint, ip = ip, user_agent = user_agent
+	WHERE id = %s AND refresh_id <> previous_refresh_id AND client_id = 'web' RETURNING user_id, scope, issued_at, expires_at`, fmt.Sprintf(deviceIDSQL, ":n::bigint"))
 	limitSelect = fmt.Sprintf(`SELECT refresh_id, previous_refresh_id, rotated_at, valid_from, last_seen_at, user_id, client_id
-	FROM devices WHERE id = %s`, fmt.Sprintf(deviceIDSQL, ":n"))
+	FROM devices WHERE id = %s`, fmt.Sprintf(deviceIDSQL, ":n::bigint"))
 )
 
 var tps = regexp.MustCompile(`tps = ([0-9.]+) \(without`)
@@ -51,7 +51,7 @@ func (w *world) pgbench(ctx context.Context, statement string, devices, concurre
 	out, err := w.rig.cluster.Command(ctx, "pgbench", "-n", "-M", "prepared", "-c", strconv.Itoa(concurrency), "-j", "2",
 		"-T", strconv.Itoa(seconds), "-f", path, w.name).CombinedOutput()
 	if err != nil {
-		return 0, fmt.Errorf("pgbench: %w: %s", err, out)
+		return 0, fmt.Errorf("pgbench: %w: %.2000s", err, out)
 	}
 	m := tps.FindSubmatch(out)
 	if m == nil {

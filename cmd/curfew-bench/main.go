@@ -33,6 +33,7 @@ type runCommand struct {
 	Long        bool          `help:"Measure growth and lists with 10 million devices too, which takes long to fill."`
 	Short       bool          `help:"Everything small, in less than 90 seconds: to see that it runs, not for figures."`
 	LogLevel    string        `help:"CURFEW_LOG_LEVEL of the nodes." default:"info" enum:"debug,info,warn,error"`
+	Profile     string        `help:"Write a CPU profile of the node under each load into this folder." type:"path"`
 	JSON        string        `name:"json" help:"Write the figures here too." type:"path"`
 }
 
@@ -127,6 +128,7 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.rig.Close()) }()
+	b.rig.profiles = c.Profile
 	for _, p := range parts {
 		if len(c.Only) > 0 && !slices.Contains(c.Only, p.name) {
 			continue

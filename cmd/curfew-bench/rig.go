@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +30,7 @@ type rig struct {
 	binary   string
 	secret   string
 	logLevel string
+	profiles string // a folder, if wanted
 	cluster  *pgcluster.Cluster
 	bare     *process
 	nodes    []*process
@@ -79,6 +82,7 @@ func newRig(ctx context.Context, logLevel string) (_ *rig, err error) {
 func (r *rig) Close() error {
 	for _, p := range r.nodes {
 		p.stop()
+		p.complain()
 	}
 	if r.bare != nil {
 		r.bare.stop()
@@ -135,6 +139,18 @@ func (p *process) stop() {
 	case <-time.After(5 * time.Second):
 		_ = p.cmd.Process.Kill()
 		<-p.exited
+	}
+}
+
+// complain shows the first warnings of a node's log: whoever measures wants to know.
+func (p *process) complain() {
+	text, _ := os.ReadFile(p.log)
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, `"level":"INFO"`) && n < 3 {
+			n++
+			progress("  from the node's log: %.500s", strings.TrimSpace(line))
+		}
 	}
 }
 
@@ -288,7 +304,7 @@ func deviceRows(from, to, users int, ends string) string {
 		SELECT %s, %s, gen_random_uuid(), gen_random_uuid(), t, t, t, 0, %s, 9223372036854775807, t, t, 'web',
 			(ARRAY['Chrome on Windows','Firefox on Linux','Anna''s iPhone','Pixel 10'])[n %% 4 + 1], 'settings profile',
 			'10.' || (n >> 16 & 255) || '.' || (n >> 8 & 255) || '.' || (n & 255), %s
-		FROM generate_series(%d::bigint, %d) n, (SELECT (extract(epoch FROM now() - interval '1 day') * 1e6)::bigint AS t) clock`,
+		FROM generate_series(%d::bigint, %d) n, (SELECT greatest((extract(epoch FROM now()) * 1e6)::bigint, valid_from + 1) AS t FROM clients WHERE id = 'web') clock`,
 		fmt.Sprintf(deviceIDSQL, "n"), fmt.Sprintf(userIDSQL, fmt.Sprintf("n %% %d", users)), ends, agentSQL("n"), from, to)
 }
 
@@ -372,6 +388,14 @@ func (w *world) revive(ctx context.Context) error {
 	return nil
 }
 
+// restart puts a new node in the place of the world's: the old one's database connections end, and with that report what
+// they did.
+func (w *world) restart(ctx context.Context) (err error) {
+	w.node.stop()
+	w.node, err = w.rig.serve(ctx, w.url)
+	return err
+}
+
 // stop ends the world's node.
 func (w *world) stop(ctx context.Context) {
 	w.node.stop()
@@ -386,16 +410,20 @@ func (r *rig) measure(ctx context.Context, name string, l load, nodes ...*proces
 	return r.measureAt(ctx, name, l, nodes...)
 }
 
-func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*process) (figures, error) {
+func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*process) (f figures, err error) {
 	server := func() (sum time.Duration) {
 		for _, p := range nodes {
 			sum += cpuOf(p.pid())
 		}
 		return sum
 	}
+	if r.profiles != "" && len(nodes) == 1 && nodes[0].admin != "" {
+		done := make(chan error, 1)
+		go func() { done <- r.profile(nodes[0], name, l.duration) }()
+		defer func() { err = errors.Join(err, <-done) }()
+	}
 	s, d, g := server(), cpuOfTree(r.cluster.PID()), cpuOf(os.Getpid())
-	f, err := l.run(ctx)
-	if err != nil {
+	if f, err = l.run(ctx); err != nil {
 		return f, fmt.Errorf("%s: %w", name, err)
 	}
 	f.Name = name
@@ -406,4 +434,24 @@ func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*proc
 	}
 	progress("  %s", f)
 	return f, nil
+}
+
+// profile writes the CPU profile of a node under a load.
+func (r *rig) profile(p *process, name string, d time.Duration) error {
+	res, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.admin, max(1, int(d.Seconds()))))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	file := strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+			return c
+		}
+		return '-'
+	}, strings.ToLower(name))
+	return os.WriteFile(filepath.Join(r.profiles, file+".pprof"), text, 0o644)
 }

@@ -70,7 +70,9 @@ type fixed struct {
 	check    func(body []byte) bool
 }
 
-func (f *fixed) next(buf []byte) []byte { return append(buf, f.requests[rand.IntN(len(f.requests))]...) }
+func (f *fixed) next(buf []byte) []byte {
+	return append(buf, f.requests[rand.IntN(len(f.requests))]...)
+}
 
 func (f *fixed) answer(status int, body []byte) error {
 	if status != f.status || f.check != nil && !f.check(body) {

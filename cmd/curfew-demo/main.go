@@ -9,8 +9,9 @@
 //	CURFEW_DEMO_SCOPE               what a token must carry; default nothing
 //	CURFEW_DEMO_ADDR                where to listen; default 127.0.0.1:8082
 //
-// GET / takes a token and answers its claims, GET /healthz answers while the process lives, GET /metrics has the
-// verifier's counters.
+// GET / takes a token and answers its claims. /check/, with any method and anything behind it, answers 200 to a token that
+// is alive and says whose it is in X-Curfew-… headers: for a proxy that asks before it lets a request through (nginx
+// auth_request, Envoy ext_authz). GET /healthz answers while the process lives, GET /metrics has the verifier's counters.
 package main
 
 import (
@@ -110,6 +111,7 @@ func handler(v *verify.Verifier, scopes ...string) http.Handler {
 	mux.Handle("GET /{$}", v.Middleware(scopes...)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		show(w, v, verify.ClaimsFrom(r.Context()))
 	})))
+	mux.Handle("/check/", v.Middleware(scopes...)(http.HandlerFunc(check)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { metrics(w, v.Stats()) })
 	return mux
@@ -130,6 +132,16 @@ func show(w http.ResponseWriter, v *verify.Verifier, c *verify.Claims) {
 			"last_seq": v.Seq(), "last_heard_seconds_ago": staleness(v.Staleness()), "clock_offset_seconds": v.ClockOffset().Seconds(),
 		},
 	})
+}
+
+// check lets a proxy's request through, and tells it the claims.
+func check(w http.ResponseWriter, r *http.Request) {
+	c, h := verify.ClaimsFrom(r.Context()), w.Header()
+	h.Set("X-Curfew-Sub", c.Subject)
+	h.Set("X-Curfew-Client-Id", c.ClientID)
+	h.Set("X-Curfew-Device-Id", c.DeviceID)
+	h.Set("X-Curfew-Scope", c.Scope)
+	h.Set("Cache-Control", "no-store")
 }
 
 // staleness is null before the first contact.

@@ -136,18 +136,19 @@ var faults = []fault{
 type faultsCommand struct {
 	Only []string `help:"Names of faults; all by default."`
 	Long bool     `help:"PostgreSQL is stopped for 30 s instead of 7."`
+
+	Binary string `help:"A built cmd/curfew instead of this tree's." type:"existingfile"`
 }
 
 // Run implements the command.
 func (c *faultsCommand) Run(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "curfew-faults-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "curfew")
-	if err := buildPackage(ctx, "curfew/cmd/curfew", binary, ""); err != nil {
-		return err
+	if c.Binary == "" {
+		built, remove, err := buildOnce(ctx)
+		if err != nil {
+			return err
+		}
+		defer remove()
+		c.Binary = built
 	}
 	failed, ran := 0, 0
 	for _, f := range faults {
@@ -155,7 +156,7 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 			continue
 		}
 		ran++
-		f.rig.Binary = binary
+		f.rig.Binary = c.Binary
 		report, problems, err := runFault(ctx, f, c.Long)
 		switch {
 		case errors.Is(err, errNotHere):

@@ -151,6 +151,7 @@ type mutantsCommand struct {
 	Chance  time.Duration `default:"4s" help:"How long chance may look for a mutant before the directed schedules do; 0 for only those."`
 	Seed    uint64        `default:"1" help:"Chooses what is done."`
 	Quiet   bool          `help:"Without the histories."`
+	Binary  string        `help:"The product itself, built, instead of this tree's." type:"existingfile"`
 	Product bool          `default:"true" negatable:"" help:"Hold the product itself against the same checks first."`
 }
 
@@ -179,9 +180,12 @@ func (c *mutantsCommand) Run(ctx context.Context) error {
 	}
 	defer cluster.Stop()
 
-	product := filepath.Join(dir, "curfew")
-	if err := buildPackage(ctx, "curfew/cmd/curfew", product, ""); err != nil {
-		return err
+	product := c.Binary
+	if product == "" {
+		product = filepath.Join(dir, "curfew")
+		if err := buildPackage(ctx, "curfew/cmd/curfew", product, ""); err != nil {
+			return err
+		}
 	}
 	if c.Product {
 		for _, reuse := range []bool{true, false} {

@@ -41,6 +41,20 @@ func buildPackage(ctx context.Context, pkg, out, overlay string) error {
 	return nil
 }
 
+// buildOnce compiles cmd/curfew for several rigs.
+func buildOnce(ctx context.Context) (binary string, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "curfew-build-")
+	if err != nil {
+		return "", nil, err
+	}
+	binary = filepath.Join(dir, "curfew")
+	if err := buildPackage(ctx, "curfew/cmd/curfew", binary, ""); err != nil {
+		os.RemoveAll(dir)
+		return "", nil, err
+	}
+	return binary, func() { os.RemoveAll(dir) }, nil
+}
+
 // rigConfig says what is put up for a run.
 type rigConfig struct {
 	Binary   string // a built cmd/curfew; built when empty

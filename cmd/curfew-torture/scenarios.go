@@ -158,6 +158,22 @@ var scenarios = []scenario{
 		d.now(ctx, w.signIn(0), w.introspect(t), w.refresh(t, false), w.introspect(w.newest(0)))
 		return nil
 	}},
+	{name: "refreshes with the same token that have all read before the first writes", locks: true, run: func(ctx context.Context, w *world, d *director) error {
+		d.now(ctx, w.signIn(0))
+		t := w.newest(0)
+		release, err := d.hold(ctx, "SELECT 1 FROM devices WHERE id = $1 FOR UPDATE", w.devices[0])
+		if err != nil {
+			return err
+		}
+		for range 3 {
+			d.beside(ctx, w.refresh(t, false))
+		}
+		err = d.blocked(ctx, 3)
+		release()
+		d.wg.Wait()
+		d.everythingOf(ctx)
+		return err
+	}},
 	{name: "a sign-out held before its commit, a refresh beside it", locks: true, run: func(ctx context.Context, w *world, d *director) error {
 		for _, level := range []string{"user", "client", "everyone"} {
 			d.now(ctx, w.signIn(0))

@@ -14,10 +14,19 @@ import (
 type secretsCommand struct {
 	Duration time.Duration `default:"5s" help:"How long the busy run before the search is, on each database."`
 	Seed     uint64        `default:"1" help:"Chooses what is done."`
+	Binary   string        `help:"A built cmd/curfew instead of this tree's." type:"existingfile"`
 }
 
 // Run searches everything that is stored or said for everything that is secret.
 func (c *secretsCommand) Run(ctx context.Context) error {
+	if c.Binary == "" {
+		built, remove, err := buildOnce(ctx)
+		if err != nil {
+			return err
+		}
+		defer remove()
+		c.Binary = built
+	}
 	found := 0
 	for _, database := range []string{"postgres", "sqlite"} {
 		n, err := c.search(ctx, database)
@@ -34,7 +43,7 @@ func (c *secretsCommand) Run(ctx context.Context) error {
 
 func (c *secretsCommand) search(ctx context.Context, database string) (found int, err error) {
 	h, err := newHistory(ctx, historyConfig{
-		Database: database, Nodes: 2, Duration: c.Duration, Seed: c.Seed, Reuse: true,
+		Binary: c.Binary, Database: database, Nodes: 2, Duration: c.Duration, Seed: c.Seed, Reuse: true,
 		Rig: func(rc *rigConfig) { rc.Env["LOG_LEVEL"] = "debug" },
 	})
 	if err != nil {

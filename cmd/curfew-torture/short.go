@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -15,23 +13,28 @@ type shortCommand struct{}
 func (c *shortCommand) Run(ctx context.Context) error {
 	var failed []error
 	begun := time.Now()
+	binary, remove, err := buildOnce(ctx)
+	if err != nil {
+		return err
+	}
+	defer remove()
 	for _, part := range []struct {
 		name string
 		run  func() error
 	}{
-		{"history, PostgreSQL", (&historyCommand{Nodes: 3, Duration: 12 * time.Second, Database: "postgres"}).runWith(ctx)},
-		{"history, SQLite", (&historyCommand{Nodes: 1, Duration: 6 * time.Second, Database: "sqlite"}).runWith(ctx)},
-		{"directed schedules", func() error { return directed(ctx) }},
+		{"history, PostgreSQL", (&historyCommand{Nodes: 3, Duration: 12 * time.Second, Database: "postgres", Binary: binary}).runWith(ctx)},
+		{"history, SQLite", (&historyCommand{Nodes: 1, Duration: 6 * time.Second, Database: "sqlite", Binary: binary}).runWith(ctx)},
+		{"directed schedules", func() error { return directed(ctx, binary) }},
 		{"mutants", func() error {
-			return (&mutantsCommand{Quiet: true, Seed: 1, Only: []string{
+			return (&mutantsCommand{Quiet: true, Seed: 1, Binary: binary, Only: []string{
 				"rotation-read-then-write", "valid-from-is-the-clock-before-its-commit", "local-check-forgets-the-user",
 			}}).Run(ctx)
 		}},
 		{"faults", func() error {
-			return (&faultsCommand{Only: []string{"node-killed", "postgres-killed", "connections-cut", "clock-steps-back"}}).Run(ctx)
+			return (&faultsCommand{Only: []string{"node-killed", "postgres-killed", "connections-cut", "clock-steps-back"}, Binary: binary}).Run(ctx)
 		}},
-		{"secrets", func() error { return (&secretsCommand{Duration: 3 * time.Second, Seed: 1}).Run(ctx) }},
-		{"upgrade", func() error { return (&upgradeCommand{}).Run(ctx) }},
+		{"secrets", func() error { return (&secretsCommand{Duration: 3 * time.Second, Seed: 1, Binary: binary}).Run(ctx) }},
+		{"upgrade", func() error { return (&upgradeCommand{Binary: binary}).Run(ctx) }},
 	} {
 		start := time.Now()
 		fmt.Printf("== %s\n", part.name)
@@ -50,16 +53,7 @@ func (c *historyCommand) runWith(ctx context.Context) func() error {
 }
 
 // directed runs the directed schedules on the product.
-func directed(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "curfew-directed-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "curfew")
-	if err := buildPackage(ctx, "curfew/cmd/curfew", binary, ""); err != nil {
-		return err
-	}
+func directed(ctx context.Context, binary string) error {
 	for _, database := range []string{"postgres", "sqlite"} {
 		for _, reuse := range []bool{true, false} {
 			v, err := runScenarios(ctx, historyConfig{Binary: binary, Database: database, Nodes: 2, Reuse: reuse})
@@ -78,4 +72,11 @@ func directed(ctx context.Context) error {
 type directedCommand struct{}
 
 // Run implements the command.
-func (c *directedCommand) Run(ctx context.Context) error { return directed(ctx) }
+func (c *directedCommand) Run(ctx context.Context) error {
+	binary, remove, err := buildOnce(ctx)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	return directed(ctx, binary)
+}

@@ -24,6 +24,7 @@ type storm struct {
 	out       []*stormDevice    // sign-outs that were acknowledged
 	problems  []string
 	slowest   time.Duration // of the answers that came
+	last      answer        // the last one that failed
 	served    []time.Time   // when refreshes were answered
 
 	frozen    atomic.Int32 // the node that is stopped, plus one: it answers nobody
@@ -133,6 +134,9 @@ func (st *storm) refresh(d *stormDevice, n *node) bool {
 	switch {
 	case a.unknown():
 		st.missed.Add(1)
+		st.mu.Lock()
+		st.last = a
+		st.mu.Unlock()
 		return false
 	case a.status == http.StatusTooManyRequests:
 		return false

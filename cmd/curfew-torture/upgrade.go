@@ -10,9 +10,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
-type upgradeCommand struct{}
+type upgradeCommand struct {
+	Binary string `help:"A built cmd/curfew instead of this tree's." type:"existingfile"`
+}
 
 // Run upgrades a running installation over the newest migration: the rule is that migrations only add, so nodes of the
 // version before go on beside the new schema and beside new nodes (docs/operations.md).
@@ -27,7 +31,12 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(buildPackage(ctx, "curfew/cmd/curfew", before, overlay), buildPackage(ctx, "curfew/cmd/curfew", after, "")); err != nil {
+	if err := buildPackage(ctx, "curfew/cmd/curfew", before, overlay); err != nil {
+		return err
+	}
+	if c.Binary != "" {
+		after = c.Binary
+	} else if err := buildPackage(ctx, "curfew/cmd/curfew", after, ""); err != nil {
 		return err
 	}
 	r, err := newRig(ctx, rigConfig{Binary: before, Database: "postgres", Nodes: 3, Later: 1})
@@ -35,6 +44,10 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer r.Close()
+	was, err := schemaVersion(ctx, r)
+	if err != nil {
+		return err
+	}
 	st, err := newStormOn(ctx, r, r.nodes[:2], 12, 100)
 	if err != nil {
 		return err
@@ -47,6 +60,9 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 		return err
 	}
 	migrated := time.Since(start)
+	if is, err := schemaVersion(ctx, r); err != nil || is != was+1 {
+		return fmt.Errorf("the schema went from version %d to %d: %v", was, is, err)
+	}
 	for _, i := range []int{2, 0, 1} { // a new node beside the old ones, then each old one is replaced
 		n := r.nodes[i]
 		if n.process != nil {
@@ -81,6 +97,15 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 		return errors.New("the upgrade lost something" + r.logTails())
 	}
 	return nil
+}
+
+func schemaVersion(ctx context.Context, r *rig) (version int, err error) {
+	conn, err := pgx.Connect(ctx, r.url)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return version, conn.QueryRow(ctx, "SELECT max(version_id) FROM goose_db_version").Scan(&version)
 }
 
 // withoutNewestMigration is the overlay of the version before: the same program, with the newest migration taken away.

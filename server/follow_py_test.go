@@ -1,0 +1,118 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"curfew/models"
+)
+
+// python is the interpreter for the example. Without one the test is skipped, but never where CI is set.
+func python(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("python3")
+	if err == nil {
+		err = exec.CommandContext(t.Context(), path, "-c", "").Run()
+	}
+	switch {
+	case err == nil:
+		return path
+	case os.Getenv("CI") != "":
+		t.Fatalf("docs/examples/follow.py needs python3 (Debian: apt-get install python3-minimal): %v", err)
+	default:
+		t.Skipf("docs/examples/follow.py is not tested here: python3 was not found (Debian: apt-get install python3-minimal): %v", err)
+	}
+	return ""
+}
+
+// The consumer from the documentation, run against a real server: at each level a token is alive before the sign-out, and
+// revoked as soon as the receipt is there; what is issued afterwards is alive.
+func TestFollowPy(t *testing.T) {
+	python := python(t)
+	forEachDB(t, func(t *testing.T, k *kit) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, python, "../docs/examples/follow.py")
+		cmd.Env = append(os.Environ(), "ISSUER="+k.url, "CLIENT_ID=api", "CLIENT_SECRET="+apiSecret, "SUBSCRIBER=py-1", "no_proxy=*")
+		var complaints bytes.Buffer
+		cmd.Stderr = &complaints
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			stdin.Close()
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("follow.py: %v", err)
+			}
+			if t.Failed() {
+				t.Logf("follow.py said: %s", &complaints)
+			}
+		}()
+		answers := bufio.NewReader(stdout)
+		ask := func(token string) string {
+			t.Helper()
+			claims, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stdin.Write(append(claims, '\n')); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := answers.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.TrimSuffix(answer, "\n")
+		}
+
+		token := k.signIn("anna")
+		for ask(token.str("access_token")) == "unknown" {
+			time.Sleep(10 * time.Millisecond)
+		}
+		var user string
+		for _, level := range models.Levels {
+			before := k.signIn("anna")
+			claims := k.introspect(before.str("access_token"))
+			user = claims.str("sub")
+			if got := ask(before.str("access_token")); got != "alive" {
+				t.Fatalf("%s: before the sign-out: %s", level, got)
+			}
+			var seq int64
+			if level == models.LevelDevice {
+				seq = k.signOut(before.str("access_token"))
+			} else {
+				subject := map[models.Level]string{models.LevelUser: user, models.LevelClient: "web"}[level]
+				out, err := k.store.Revoke(ctx, models.Target{Level: level, Subject: subject}, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+				if err != nil {
+					t.Fatal(err)
+				}
+				seq = out.Revocation.Seq
+			}
+			receipt, err := k.store.WaitApplied(ctx, seq)
+			if err != nil || receipt.Acknowledged() != 1 {
+				t.Fatalf("%s: the receipt: %+v, %v", level, receipt, err)
+			}
+			if got := ask(before.str("access_token")); got != "revoked" {
+				t.Fatalf("%s: after the sign-out: %s", level, got)
+			}
+			if got := ask(k.signIn("anna").str("access_token")); got != "alive" {
+				t.Fatalf("%s: signed in afterwards: %s", level, got)
+			}
+		}
+	})
+}

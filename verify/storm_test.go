@@ -1,0 +1,208 @@
+package verify_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"curfew/internal/testdb"
+	"curfew/internal/web"
+	"curfew/models"
+	"curfew/server"
+	"curfew/verify"
+)
+
+// cutter is a TCP proxy in front of several nodes. It sends each new connection to the next one, and cuts those that are
+// open when it is told to.
+type cutter struct {
+	t     *testing.T
+	l     net.Listener
+	to    []string
+	count atomic.Int64
+	done  sync.WaitGroup
+
+	mu     sync.Mutex
+	open   map[net.Conn]bool
+	closed bool
+}
+
+func newCutter(t *testing.T, addr string, to ...string) *cutter {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{t: t, l: l, to: to, open: map[net.Conn]bool{}}
+	c.done.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.done.Go(func() { c.carry(in) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+		c.cut()
+		c.done.Wait()
+	})
+	return c
+}
+
+func (c *cutter) carry(in net.Conn) {
+	defer in.Close()
+	out, err := net.Dial("tcp", c.to[int(c.count.Add(1))%len(c.to)])
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.open[in], c.open[out] = true, true
+	c.mu.Unlock()
+	ended := make(chan struct{}, 2)
+	pipe := func(to, from net.Conn) {
+		_, _ = io.Copy(to, from)
+		ended <- struct{}{}
+	}
+	c.done.Go(func() { pipe(in, out) })
+	c.done.Go(func() { pipe(out, in) })
+	<-ended
+	c.mu.Lock()
+	delete(c.open, in)
+	delete(c.open, out)
+	c.mu.Unlock()
+}
+
+// cut ends what is open now, in the middle of whatever it carries.
+func (c *cutter) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.open {
+		conn.Close()
+	}
+}
+
+// Two nodes on one PostgreSQL, both revoking as fast as they can; the verifier reaches them through a proxy that cuts its
+// connections again and again and sends each new one to the other node. Nothing is missed, and nobody else is ended.
+func TestVerify_StormOnTwoNodes(t *testing.T) {
+	i := prepare(t, testdb.Postgres(t), func(c *models.Config) { c.MaxDevicesPerUser = 1000 })
+	issuerAddr := i.addr
+	nodes := [2]*models.Store{}
+	addrs := [2]string{}
+	for n := range nodes {
+		store, err := models.Open(t.Context(), i.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { store.Close() })
+		srv, err := server.New(server.Config{Store: store, Metrics: web.NewMetrics(store), Logger: slog.New(slog.DiscardHandler), Issuer: i.url()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener := &http.Server{Handler: srv.Handler(), ReadHeaderTimeout: time.Minute}
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = listener.Serve(l) }()
+		t.Cleanup(func() { srv.Close(); listener.Close(); <-ended })
+		nodes[n], addrs[n] = store, l.Addr().String()
+	}
+	proxy := newCutter(t, issuerAddr, addrs[:]...)
+	v := i.verifier()
+	synced(t, v, 0)
+
+	// The sessions of the storm, and one that nothing touches.
+	const perNode = 200
+	signIn := func(n int) *models.Grant {
+		t.Helper()
+		g, err := nodes[n].SignIn(t.Context(), models.SignIn{User: i.user, Client: i.client, Scope: "orders", Name: "phone"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	var sessions [2][]*models.Grant
+	for n := range sessions {
+		for range perNode {
+			sessions[n] = append(sessions[n], signIn(n))
+		}
+	}
+	kept := signIn(0)
+	for _, g := range append(append([]*models.Grant{kept}, sessions[0]...), sessions[1]...) {
+		if _, err := v.Verify(t.Context(), g.AccessToken); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	var storm sync.WaitGroup
+	var last, cuts atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	var cutting sync.WaitGroup
+	cutting.Go(func() {
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(5*time.Millisecond + rand.N(100*time.Millisecond)):
+				proxy.cut()
+				cuts.Add(1)
+			}
+		}
+	})
+	for n := range nodes {
+		storm.Go(func() {
+			for _, g := range sessions[n] {
+				target := models.Target{Level: models.LevelDevice, Filter: models.DeviceFilter{ID: g.DeviceID}}
+				out, err := nodes[n].Revoke(ctx, target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for at := last.Load(); at < out.Revocation.Seq && !last.CompareAndSwap(at, out.Revocation.Seq); at = last.Load() {
+				}
+				time.Sleep(rand.N(10 * time.Millisecond))
+			}
+		})
+	}
+	storm.Wait()
+	stop()
+	cutting.Wait()
+	synced(t, v, last.Load())
+	for n := range sessions {
+		for _, g := range sessions[n] {
+			if _, err := v.Verify(t.Context(), g.AccessToken); !errors.Is(err, verify.ErrRevoked) {
+				t.Fatalf("missed: %v", err)
+			}
+		}
+	}
+	if _, err := v.Verify(t.Context(), kept.AccessToken); err != nil {
+		t.Fatalf("nobody signed it out: %v", err)
+	}
+	if s := v.Stats(); s.Entries != 2*perNode || s.Connects < 3 {
+		t.Fatalf("%d entries for %d sign-outs, %d connections, %d cuts", s.Entries, 2*perNode, s.Connects, cuts.Load())
+	} else {
+		t.Logf("%d sign-outs, %d cuts, %d connections, %d events with doubles", 2*perNode, cuts.Load(), s.Connects, s.Events)
+	}
+	waiting, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if r, err := nodes[0].WaitApplied(waiting, last.Load()); err != nil || r.Acknowledged() != 1 {
+		t.Fatalf("the receipt of the last: %+v, %v", r, err)
+	}
+}
