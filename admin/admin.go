@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
+	"net/url"
+	"regexp"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -63,31 +66,42 @@ func (a *Admin) routes() {
 
 	r.GET("/devices", web.Handle(a.listDevices))
 	r.DELETE("/devices", web.Handle(a.revokeDevices))
-	r.GET("/devices/:id", web.Handle(a.getDevice))
-	r.PATCH("/devices/:id", web.Handle(a.renameDevice))
+	r.GET("/devices/:id", plain(a.getDevice))
+	r.PATCH("/devices/:id", plain(a.renameDevice))
 	r.DELETE("/devices/:id", web.Handle(a.revokeDevice))
 
 	r.GET("/users", web.Handle(a.listUsers))
-	r.POST("/users", web.Handle(a.createUser))
-	r.GET("/users/:id", web.Handle(a.getUser))
+	r.POST("/users", plain(a.createUser))
+	r.GET("/users/:id", plain(a.getUser))
 	r.PATCH("/users/:id", web.Handle(a.updateUser))
 	r.DELETE("/users/:id", web.Handle(a.deleteUser))
 	r.GET("/users/:id/devices", web.Handle(a.listUserDevices))
 	r.DELETE("/users/:id/devices", web.Handle(a.revokeUser))
 
 	r.GET("/clients", web.Handle(a.listClients))
-	r.POST("/clients", web.Handle(a.createClient))
-	r.GET("/clients/:id", web.Handle(a.getClient))
-	r.PATCH("/clients/:id", web.Handle(a.updateClient))
+	r.POST("/clients", plain(a.createClient))
+	r.GET("/clients/:id", plain(a.getClient))
+	r.PATCH("/clients/:id", plain(a.updateClient))
 	r.DELETE("/clients/:id", web.Handle(a.deleteClient))
-	r.POST("/clients/:id/secret", web.Handle(a.rotateSecret))
+	r.POST("/clients/:id/secret", plain(a.rotateSecret))
 	r.DELETE("/clients/:id/devices", web.Handle(a.revokeClient))
 
 	r.GET("/revocations", web.Handle(a.listRevocations))
-	r.GET("/revocations/:seq", web.Handle(a.getRevocation))
-	r.GET("/subscribers", web.Handle(a.listSubscribers))
-	r.DELETE("/subscribers/:client_id/:name", web.Handle(a.deleteSubscriber))
+	r.GET("/revocations/:seq", plain(a.getRevocation))
+	r.GET("/subscribers", plain(a.listSubscribers))
+	r.DELETE("/subscribers/:client_id/:name", plain(a.deleteSubscriber))
 	r.GET("/events", web.Handle(a.listEvents))
+}
+
+// plain handles a route that takes no parameter in the query. One that is there was meant to do something, dry_run for
+// one, and is not ignored.
+func plain(fn web.HandlerFunc) gin.HandlerFunc {
+	return web.Handle(func(c *gin.Context) error {
+		if _, err := web.Query(c); err != nil {
+			return err
+		}
+		return fn(c)
+	})
 }
 
 // pathID is a UUID in the path. Another form names nothing.
@@ -99,9 +113,47 @@ func pathID(c *gin.Context) (uuid.UUID, error) {
 	return id, nil
 }
 
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// pathName is a client's id or a subscriber's name in the path. What cannot be one names nothing, and does not reach the
+// database: PostgreSQL takes no NUL and no broken UTF-8.
+func pathName(c *gin.Context, parameter string) (string, error) {
+	text := c.Param(parameter)
+	if !nameForm.MatchString(text) {
+		return "", models.ErrNotFound
+	}
+	return text, nil
+}
+
 func canonical(text string) (uuid.UUID, bool) {
 	id, err := uuid.Parse(text)
 	return id, err == nil && len(text) == 36 && id != uuid.Nil
+}
+
+// idFilter is a UUID in the query; uuid.Nil without one.
+func idFilter(q url.Values, parameter string) (uuid.UUID, error) {
+	text := q.Get(parameter)
+	if text == "" {
+		return uuid.Nil, nil
+	}
+	id, ok := canonical(text)
+	if !ok {
+		return id, web.Invalid("%s: it takes a UUID in its canonical form", parameter)
+	}
+	return id, nil
+}
+
+// addressFilter is an address in the query, in the one form that is stored.
+func addressFilter(q url.Values) (string, error) {
+	text := q.Get("ip")
+	if text == "" {
+		return "", nil
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return "", web.Invalid("ip: it takes an address, like 203.0.113.7 or 2001:db8::7")
+	}
+	return addr.Unmap().WithZone("").String(), nil
 }
 
 // answer sends JSON that no cache keeps.

@@ -79,7 +79,11 @@ func (a *Admin) createClient(c *gin.Context) error {
 }
 
 func (a *Admin) getClient(c *gin.Context) error {
-	found, err := a.store.GetClient(c.Request.Context(), c.Param("id"))
+	id, err := pathName(c, "id")
+	if err != nil {
+		return err
+	}
+	found, err := a.store.GetClient(c.Request.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -87,6 +91,10 @@ func (a *Admin) getClient(c *gin.Context) error {
 }
 
 func (a *Admin) updateClient(c *gin.Context) error {
+	id, err := pathName(c, "id")
+	if err != nil {
+		return err
+	}
 	var in struct {
 		Name       *string   `json:"name"`
 		Grants     *[]string `json:"grants"`
@@ -96,7 +104,7 @@ func (a *Admin) updateClient(c *gin.Context) error {
 	if err := web.BindJSON(c, &in); err != nil {
 		return err
 	}
-	changed, err := a.store.UpdateClient(c.Request.Context(), c.Param("id"), models.ClientPatch(in), web.ActorFrom(c, models.EntityAdmin))
+	changed, err := a.store.UpdateClient(c.Request.Context(), id, models.ClientPatch(in), web.ActorFrom(c, models.EntityAdmin))
 	if err != nil {
 		return err
 	}
@@ -104,6 +112,10 @@ func (a *Admin) updateClient(c *gin.Context) error {
 }
 
 func (a *Admin) deleteClient(c *gin.Context) error {
+	id, err := pathName(c, "id")
+	if err != nil {
+		return err
+	}
 	q, err := web.Query(c, "wait")
 	if err != nil {
 		return err
@@ -112,7 +124,7 @@ func (a *Admin) deleteClient(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := a.store.DeleteClient(c.Request.Context(), c.Param("id"), web.ActorFrom(c, models.EntityAdmin))
+	out, err := a.store.DeleteClient(c.Request.Context(), id, web.ActorFrom(c, models.EntityAdmin))
 	if err != nil {
 		return err
 	}
@@ -122,7 +134,10 @@ func (a *Admin) deleteClient(c *gin.Context) error {
 
 // rotateSecret gives the client a new secret, shown this once. The old one stops working at once; tokens stay.
 func (a *Admin) rotateSecret(c *gin.Context) error {
-	id := c.Param("id")
+	id, err := pathName(c, "id")
+	if err != nil {
+		return err
+	}
 	secret, err := a.store.RotateClientSecret(c.Request.Context(), id, "", web.ActorFrom(c, models.EntityAdmin))
 	if err != nil {
 		return err
@@ -134,9 +149,13 @@ func (a *Admin) rotateSecret(c *gin.Context) error {
 }
 
 func (a *Admin) revokeClient(c *gin.Context) error {
+	id, err := pathName(c, "id")
+	if err != nil {
+		return err
+	}
 	q, err := web.Query(c, "wait")
 	if err != nil {
 		return err
 	}
-	return a.revoke(c, models.Target{Level: models.LevelClient, Subject: c.Param("id")}, q)
+	return a.revoke(c, models.Target{Level: models.LevelClient, Subject: id}, q)
 }

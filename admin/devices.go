@@ -43,14 +43,13 @@ func deviceView(d *models.DeviceInfo) device {
 // filters are the parameters that select devices, the same for the list and for the revocation of what it shows.
 var filters = []string{"user_id", "username", "client_id", "status", "ip", "q"}
 
-func deviceFilter(q url.Values) (models.DeviceFilter, error) {
-	f := models.DeviceFilter{Username: q.Get("username"), ClientID: q.Get("client_id"), Status: q.Get("status"), IP: q.Get("ip"), Q: q.Get("q")}
-	if text := q.Get("user_id"); text != "" {
-		id, ok := canonical(text)
-		if !ok {
-			return f, web.Invalid("user_id: it takes a UUID in its canonical form")
-		}
-		f.UserID = id
+func deviceFilter(q url.Values) (f models.DeviceFilter, err error) {
+	f = models.DeviceFilter{Username: q.Get("username"), ClientID: q.Get("client_id"), Status: q.Get("status"), Q: q.Get("q")}
+	if f.UserID, err = idFilter(q, "user_id"); err != nil {
+		return f, err
+	}
+	if f.IP, err = addressFilter(q); err != nil {
+		return f, err
 	}
 	switch f.Status {
 	case "", models.StatusActive, models.StatusRevoked, models.StatusExpired:
@@ -135,7 +134,7 @@ func (a *Admin) revokeDevice(c *gin.Context) error {
 	return a.revoke(c, models.Target{Level: models.LevelDevice, Filter: models.DeviceFilter{ID: id}}, q)
 }
 
-// revoke signs out, and answers.
+// revoke signs out, and answers. What is wrong with the query is said before.
 func (a *Admin) revoke(c *gin.Context, t models.Target, q url.Values) error {
 	wait, err := web.ParseWait(q)
 	if err != nil {
@@ -149,9 +148,6 @@ func (a *Admin) revoke(c *gin.Context, t models.Target, q url.Values) error {
 	return nil
 }
 
-// countTimeout bounds a dry run, which looks at every device.
-const countTimeout = 25 * time.Second
-
 // revokeDevices ends all that the list with the same filters shows. A filter that is exactly a user or a client moves
 // that level's timestamp; without a filter it is everyone, and that must be said.
 func (a *Admin) revokeDevices(c *gin.Context) error {
@@ -163,36 +159,44 @@ func (a *Admin) revokeDevices(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	switch q.Get("dry_run") {
-	case "", "false":
-	case "true":
-		ctx, cancel := context.WithTimeout(c.Request.Context(), countTimeout)
-		defer cancel()
-		n, err := a.store.CountDevices(ctx, f)
-		if err != nil {
-			return err
-		}
-		return answer(c, http.StatusOK, struct {
-			DryRun bool `json:"dry_run"`
-			Count  int  `json:"count"`
-		}{true, n})
-	default:
+	everyone, dry, confirm := f == (models.DeviceFilter{}), q.Get("dry_run") == "true", q.Get("confirm")
+	switch {
+	case q.Has("dry_run") && !dry && q.Get("dry_run") != "false":
 		return web.Invalid("dry_run: it takes true or false")
-	}
-	everyone := f == (models.DeviceFilter{})
-	switch confirm := q.Get("confirm"); {
-	case everyone && confirm != "everyone":
+	case !everyone && confirm != "":
+		return web.Invalid("confirm goes without a filter only")
+	case everyone && confirm != "everyone" && (!dry || confirm != ""):
 		return &web.Problem{
 			Status: http.StatusBadRequest, Code: "confirmation_required", Detail: "without a filter this signs everyone out; say confirm=everyone, or give a filter",
 		}
-	case !everyone && confirm != "":
-		return web.Invalid("confirm goes without a filter only")
+	case dry:
+		return a.countDevices(c, f, q)
 	}
 	target, err := a.levelOf(c.Request.Context(), f)
 	if err != nil {
 		return err
 	}
 	return a.revoke(c, target, q)
+}
+
+// countTimeout bounds a dry run, which looks at every device.
+const countTimeout = 25 * time.Second
+
+// countDevices answers how many devices the same request would end without dry_run.
+func (a *Admin) countDevices(c *gin.Context, f models.DeviceFilter, q url.Values) error {
+	if _, err := web.ParseWait(q); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), countTimeout)
+	defer cancel()
+	n, err := a.store.CountDevices(ctx, f)
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, struct {
+		DryRun bool `json:"dry_run"`
+		Count  int  `json:"count"`
+	}{true, n})
 }
 
 // levelOf is the level that a filter is exactly, or the devices that it selects.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 
 	"curfew/internal/web"
 	"curfew/models"
@@ -34,14 +35,24 @@ func (a *Admin) listEvents(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	f := models.AuditFilter{
-		Type: q.Get("type"), UserID: q.Get("user_id"), ClientID: q.Get("client_id"), DeviceID: q.Get("device_id"), Actor: q.Get("actor"), IP: q.Get("ip"),
+	f := models.AuditFilter{Type: q.Get("type"), ClientID: q.Get("client_id"), Actor: q.Get("actor")}
+	for name, to := range map[string]*string{"user_id": &f.UserID, "device_id": &f.DeviceID} {
+		id, err := idFilter(q, name)
+		if err != nil {
+			return err
+		}
+		if id != uuid.Nil {
+			*to = id.String()
+		}
+	}
+	if f.IP, err = addressFilter(q); err != nil {
+		return err
 	}
 	for name, to := range map[string]*models.Micros{"from": &f.From, "to": &f.To} {
 		if text := q.Get(name); text != "" {
 			at, err := time.Parse(time.RFC3339Nano, text)
-			if err != nil {
-				return web.Invalid("%s: it takes an RFC 3339 time", name)
+			if err != nil || at.UnixMicro() <= 0 { // 0 would be no limit
+				return web.Invalid("%s: it takes an RFC 3339 time after 1970", name)
 			}
 			*to = models.Micros(at.UnixMicro())
 		}

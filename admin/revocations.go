@@ -51,7 +51,7 @@ type subscriberReceipt struct {
 // getRevocation is one event with its receipt.
 func (a *Admin) getRevocation(c *gin.Context) error {
 	seq, err := strconv.ParseInt(c.Param("seq"), 10, 64)
-	if err != nil || seq <= 0 {
+	if err != nil || strconv.FormatInt(seq, 10) != c.Param("seq") {
 		return models.ErrNotFound
 	}
 	event, err := a.store.GetRevocation(c.Request.Context(), seq)
@@ -92,9 +92,6 @@ type subscriber struct {
 }
 
 func (a *Admin) listSubscribers(c *gin.Context) error {
-	if _, err := web.Query(c); err != nil {
-		return err
-	}
 	list, err := a.store.ListSubscribers(c.Request.Context())
 	if err != nil {
 		return err
@@ -108,7 +105,15 @@ func (a *Admin) listSubscribers(c *gin.Context) error {
 
 // deleteSubscriber forgets a resource server that is gone for good: no receipt names it as missing any more.
 func (a *Admin) deleteSubscriber(c *gin.Context) error {
-	if err := a.store.DeleteSubscriber(c.Request.Context(), models.SubscriberID{ClientID: c.Param("client_id"), Name: c.Param("name")},
+	client, err := pathName(c, "client_id")
+	if err != nil {
+		return err
+	}
+	name, err := pathName(c, "name")
+	if err != nil {
+		return err
+	}
+	if err := a.store.DeleteSubscriber(c.Request.Context(), models.SubscriberID{ClientID: client, Name: name},
 		web.ActorFrom(c, models.EntityAdmin)); err != nil {
 		return err
 	}

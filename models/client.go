@@ -39,7 +39,7 @@ type Client struct {
 	ValidFrom  Micros // tokens issued to the client at or before it are dead
 	Version    int64  // rises with each change
 	CreatedAt  Micros
-	UpdatedAt  Micros
+	UpdatedAt  Micros `gorm:"autoUpdateTime:false"` // GORM would write this process's clock, in seconds
 }
 
 // HasGrant tells whether the client may use a grant.
@@ -313,12 +313,6 @@ func (cc *clientCache) put(c *Client) {
 	cc.entries[c.ID] = c
 }
 
-func (cc *clientCache) forget(id string) {
-	cc.mu.Lock()
-	defer cc.mu.Unlock()
-	delete(cc.entries, id)
-}
-
 // ClientCredentials are what a client authenticates with, RFC 6749 section 2.3, and the address it does so from.
 type ClientCredentials struct {
 	ID      string
@@ -330,10 +324,11 @@ type ClientCredentials struct {
 // [ErrClientCredentials] for an unknown client, a wrong secret, a missing one and a superfluous one, and
 // [*ThrottledError] after too many of these.
 func (s *Store) AuthenticateClient(ctx context.Context, in ClientCredentials) (*Client, error) {
-	guess := s.guess(s.cfg.Limits.PerClient, "client", in.ID, AddressPrefix(in.Address))
+	guess := s.clientGuess(in)
 	if wait := s.blocked.remaining(guess.key); wait > 0 {
 		return nil, &ThrottledError{RetryAfter: wait}
 	}
+	secret := true // to be guessed
 	if clientID.MatchString(in.ID) && len(in.Secret) <= 1024 {
 		c, err := s.GetClient(ctx, in.ID)
 		switch {
@@ -344,10 +339,13 @@ func (s *Store) AuthenticateClient(ctx context.Context, in ClientCredentials) (*
 		case c.fits(in.Secret):
 			s.clients.put(c)
 			return c, nil
+		default:
+			secret = !c.Public
 		}
 	}
 	err := s.charge(ctx, guess, s.guess(s.cfg.Limits.PerAddress, "address", AddressPrefix(in.Address)))
-	if throttled, ok := errors.AsType[*ThrottledError](err); ok {
+	// Where there is no secret, nobody's mistakes shut out the others at his address.
+	if throttled, ok := errors.AsType[*ThrottledError](err); ok && secret {
 		s.blocked.block(guess.key, throttled.RetryAfter)
 	}
 	if err != nil {
@@ -365,17 +363,34 @@ func (c *Client) fits(secret string) bool {
 	return equalClientSecret(c.SecretHash, secret)
 }
 
+func (s *Store) clientGuess(in ClientCredentials) guess {
+	return s.guess(s.cfg.Limits.PerClient, "client", in.ID, AddressPrefix(in.Address))
+}
+
 // WithClient authenticates a client and calls fn with it. To save the hot paths a read it takes the client from memory
-// at first: fn's statement makes sure that its version is still the client's, and if it is not, authentication and fn are
-// done again from the database. fn must hand on the error of the store's method.
+// at first. So fn returns nil only after a statement that made sure that the client's version is still the same; and a
+// refusal, which may be owed to what the client was once, stands only if the client is still the same. If it is not,
+// authentication and fn are done again from the database. fn must hand on the error of the store's method.
 func (s *Store) WithClient(ctx context.Context, in ClientCredentials, fn func(*Client) error) error {
-	if c := s.clients.get(in.ID); c != nil && c.fits(in.Secret) {
-		err := fn(c)
-		if !errors.Is(err, errStaleClient) {
-			return err
-		}
-		s.clients.forget(in.ID)
+	known := s.clients.get(in.ID)
+	if known == nil || !known.fits(in.Secret) || (!known.Public && s.blocked.remaining(s.clientGuess(in).key) > 0) {
+		return s.WithFreshClient(ctx, in, fn)
 	}
+	refusal := fn(known)
+	if refusal == nil || errors.Is(refusal, ErrUnavailable) || errors.Is(refusal, ErrRefreshTokenReused) {
+		return refusal
+	}
+	return s.WithFreshClient(ctx, in, func(c *Client) error {
+		if c.Version == known.Version {
+			return refusal
+		}
+		return fn(c)
+	})
+}
+
+// WithFreshClient is [Store.WithClient] without the memory: for what must not begin before the client is known to be right,
+// like looking at a password.
+func (s *Store) WithFreshClient(ctx context.Context, in ClientCredentials, fn func(*Client) error) error {
 	for try := 0; ; try++ {
 		c, err := s.AuthenticateClient(ctx, in)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -145,6 +146,38 @@ func TestRefreshDevice_OneSuccessor(t *testing.T) {
 		}
 		if n := k.Stats.Replays.Load(); n != 0 {
 			t.Fatalf("%d replays", n)
+		}
+	})
+}
+
+// After a quiet time the horizon lies behind the clock. Many who refresh at once then push it for each other, and none is refused.
+func TestRefreshDevice_HorizonBehind(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		anna := k.newUser("anna")
+		grants := make([]*Grant, 24)
+		for i := range grants {
+			grants[i] = k.signIn(anna)
+		}
+		for range 5 {
+			if err := k.db.Exec(`UPDATE realm SET horizon = (SELECT max(issued_at) FROM devices)`).Error; err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Millisecond)
+			var wg sync.WaitGroup
+			for i := range grants {
+				wg.Go(func() {
+					next, err := k.refresh(grants[i].RefreshToken)
+					if err != nil {
+						t.Errorf("device %d: %v", i, err)
+						return
+					}
+					grants[i] = next
+				})
+			}
+			wg.Wait()
+			if t.Failed() {
+				return
+			}
 		}
 	})
 }

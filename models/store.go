@@ -104,6 +104,9 @@ type Store struct {
 	clients clientCache
 	blocked blockedSet
 	seen    seenBatch
+
+	verified verifiedTokens
+
 	horizon horizonKeeper
 	feed    feedHub // woken when the log has grown
 	acked   feedHub // woken when acknowledgements have come

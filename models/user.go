@@ -23,7 +23,7 @@ type User struct {
 	DisabledAt      Micros    // 0: not disabled
 	ValidFrom       Micros    // tokens of the user issued at or before it are dead
 	CreatedAt       Micros
-	UpdatedAt       Micros
+	UpdatedAt       Micros `gorm:"autoUpdateTime:false"` // GORM would write this process's clock, in seconds
 }
 
 // MaxUsername is how many bytes a user name has at most.

@@ -49,9 +49,12 @@ func readForm(c *gin.Context) error {
 	return nil
 }
 
-// clientCredentials finds who the client says it is, RFC 6749 section 2.3.1: HTTP Basic whose parts are form-urlencoded, or
-// the form; not both.
+// clientCredentials reads the form and finds who the client says it is, RFC 6749 section 2.3.1: HTTP Basic whose parts are
+// form-urlencoded, or the form; not both. What is asked for comes later, when the store has authenticated the client.
 func clientCredentials(c *gin.Context) (models.ClientCredentials, error) {
+	if err := readForm(c); err != nil {
+		return models.ClientCredentials{}, err
+	}
 	r := c.Request
 	in := models.ClientCredentials{ID: r.PostForm.Get("client_id"), Secret: r.PostForm.Get("client_secret"), Address: web.ClientIP(c)}
 	headers := r.Header.Values("Authorization")
@@ -75,17 +78,4 @@ func clientCredentials(c *gin.Context) (models.ClientCredentials, error) {
 	}
 	in.ID, in.Secret = id, secret
 	return in, nil
-}
-
-// withClient reads the form, authenticates the client, and only then does fn. fn may be called again: it changes nothing
-// when it returns an error of the store.
-func (s *Server) withClient(c *gin.Context, fn func(*models.Client) error) error {
-	if err := readForm(c); err != nil {
-		return err
-	}
-	in, err := clientCredentials(c)
-	if err != nil {
-		return err
-	}
-	return s.store.WithClient(c.Request.Context(), in, fn)
 }

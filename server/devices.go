@@ -72,6 +72,9 @@ func ownDevice(c *gin.Context) (models.DeviceFilter, error) {
 }
 
 func (s *Server) renameDevice(c *gin.Context) error {
+	if _, err := web.Query(c); err != nil {
+		return err
+	}
 	f, err := ownDevice(c)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -11,28 +12,34 @@ import (
 // introspect is POST /oauth2/introspect, RFC 7662: what a token is worth now, read from the database.
 func (s *Server) introspect(c *gin.Context) {
 	var found *models.Introspection
-	err := s.withClient(c, func(client *models.Client) (err error) {
-		if !client.Introspect || client.Public {
-			return errMayNotIntrospect
-		}
-		token := c.Request.PostForm.Get("token")
-		if token == "" {
-			return invalidRequest("token is missing")
-		}
-		found, err = s.store.Introspect(c.Request.Context(), client, token)
-		return err
-	})
-	if err != nil {
-		s.fail(c, err)
-		return
+	in, err := clientCredentials(c)
+	if err == nil {
+		err = s.store.WithClient(c.Request.Context(), in, func(client *models.Client) (err error) {
+			if !client.Introspect || client.Public {
+				return errMayNotIntrospect
+			}
+			token := c.Request.PostForm.Get("token")
+			if token == "" {
+				return invalidRequest("token is missing")
+			}
+			if found, err = s.store.Introspect(c.Request.Context(), client, token); err == nil && found == nil {
+				return errInactive
+			}
+			return err
+		})
 	}
-	noStore(c)
-	if found == nil { // nothing more is said of it, section 2.2
+	switch {
+	case errors.Is(err, errInactive): // nothing more is said of it, section 2.2
+		noStore(c)
 		c.JSON(http.StatusOK, struct {
 			Active bool `json:"active"`
 		}{false})
 		return
+	case err != nil:
+		s.fail(c, err)
+		return
 	}
+	noStore(c)
 	answer := introspection{
 		Active: true, TokenType: found.TokenType, ClientID: found.ClientID, Sub: found.UserID, Username: found.Username,
 		DeviceID: found.DeviceID, Scope: found.Scope, Iat: found.IssuedAt, Exp: found.ExpiresAt, Iss: found.Issuer, Jti: found.ID,
@@ -46,6 +53,9 @@ func (s *Server) introspect(c *gin.Context) {
 	}
 	c.JSON(http.StatusOK, answer)
 }
+
+// errInactive: garbage is found out without a statement, so nothing has made sure of the client yet.
+var errInactive = errors.New("the token is not active")
 
 type introspection struct {
 	Active    bool   `json:"active"`

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -55,9 +56,19 @@ func (s *Server) jwks(c *gin.Context) {
 	c.Header("Access-Control-Allow-Origin", "*")
 	c.Header("Cache-Control", fmt.Sprintf("public, max-age=%d", int(models.JWKSMaxAge.Seconds())))
 	c.Header("ETag", etag)
-	if c.GetHeader("If-None-Match") == etag {
+	if matches(c.Request.Header, etag) {
 		c.Status(http.StatusNotModified)
 		return
 	}
 	c.Data(http.StatusOK, "application/jwk-set+json", body)
+}
+
+// matches compares weakly, RFC 9110 section 13.1.2: a proxy that compresses makes W/"…" of our tag.
+func matches(h http.Header, etag string) bool {
+	for _, tag := range strings.Split(strings.Join(h.Values("If-None-Match"), ","), ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
+		}
+	}
+	return false
 }

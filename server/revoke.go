@@ -11,17 +11,20 @@ import (
 
 // revoke is POST /oauth2/revoke, RFC 7009: "log out this device". What is no token of ours is no error (section 2.2).
 func (s *Server) revoke(c *gin.Context) {
-	err := s.withClient(c, func(client *models.Client) error {
-		token := c.Request.PostForm.Get("token")
-		if token == "" {
-			return invalidRequest("token is missing")
-		}
-		origin := web.Origin(c)
-		_, err := s.store.RevokeToken(c.Request.Context(), client, token, models.Actor{
-			Entity: models.EntityUser, IP: origin.IP, UserAgent: origin.UserAgent,
+	in, err := clientCredentials(c)
+	if err == nil {
+		err = s.store.WithFreshClient(c.Request.Context(), in, func(client *models.Client) error {
+			token := c.Request.PostForm.Get("token")
+			if token == "" {
+				return invalidRequest("token is missing")
+			}
+			origin := web.Origin(c)
+			_, err := s.store.RevokeToken(c.Request.Context(), client, token, models.Actor{
+				Entity: models.EntityUser, IP: origin.IP, UserAgent: origin.UserAgent,
+			})
+			return err
 		})
-		return err
-	})
+	}
 	if err != nil {
 		s.fail(c, err)
 		return

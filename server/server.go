@@ -64,7 +64,8 @@ func (s *Server) routes() {
 	r.GET("/oauth2/jwks", s.jwks)
 	r.GET("/.well-known/oauth-authorization-server", s.metadata)
 
-	follower := r.Group("/oauth2/revocations", web.Authenticate(s.store, models.ScopeRevocations))
+	authenticate := web.Authenticate(s.store, models.ScopeRevocations)
+	follower := r.Group("/oauth2/revocations", func(c *gin.Context) { apart(func() { authenticate(c) }) })
 	follower.GET("", web.Handle(s.revocations))
 	follower.POST("/ack", web.Handle(s.acknowledge))
 

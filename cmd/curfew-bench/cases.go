@@ -440,6 +440,28 @@ func (b *bench) storage(ctx context.Context) error {
 	each := (heap + indexes) / float64(w.devices)
 	b.report.add("storage", "≤ 500 bytes a device", each <= 500, each, "%.0f bytes: table %.0f, indexes %.0f", each, heap/float64(w.devices), indexes/float64(w.devices))
 
+	if err := w.load(ctx); err != nil {
+		return err
+	}
+	if _, err := w.db.Exec(ctx, "CHECKPOINT"); err != nil {
+		return err
+	}
+	const position = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
+	wal, err := w.number(ctx, position)
+	if err != nil {
+		return err
+	}
+	f, err := b.rig.measure(ctx, "refresh, at random after a checkpoint", load{duration: b.opt.Duration, workers: w.refreshers(b.opt.Concurrency, w.devices)}, w.node)
+	if err != nil {
+		return err
+	}
+	after, err := w.number(ctx, position)
+	if err != nil {
+		return err
+	}
+	b.report.add("WAL of a refresh, random devices", "", true, (after-wal)/float64(f.Requests),
+		"%.0f bytes: %d refreshes of %d devices after a checkpoint, nearly each the first of its page", (after-wal)/float64(f.Requests), f.Requests, w.devices)
+
 	few, err := b.rig.newWorld(ctx, "storm", 1000)
 	if err != nil {
 		return err
@@ -448,8 +470,7 @@ func (b *bench) storage(ctx context.Context) error {
 	if err := few.load(ctx); err != nil {
 		return err
 	}
-	wal, err := few.number(ctx, "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
-	if err != nil {
+	if wal, err = few.number(ctx, position); err != nil {
 		return err
 	}
 	const size = "SELECT pg_total_relation_size('devices')"
@@ -482,9 +503,9 @@ func (b *bench) storage(ctx context.Context) error {
 			settled = end
 		}
 		most = max(most, end)
+		progress("  %d refreshes of 1,000 devices: %.0f KiB", done, end/1024)
 	}
-	after, err := few.number(ctx, "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
-	if err != nil {
+	if after, err = few.number(ctx, position); err != nil {
 		return err
 	}
 	vacuums, err := few.number(ctx, "SELECT autovacuum_count FROM pg_stat_user_tables WHERE relname = 'devices'")
@@ -494,6 +515,6 @@ func (b *bench) storage(ctx context.Context) error {
 	b.report.add("storage after many refreshes of 1,000 devices", "no growth", end <= 1.05*settled, end/settled,
 		"%d refreshes: %.0f KiB when filled, %.0f KiB after the first seconds, %.0f KiB at the end, %.0f KiB at most; autovacuum ran %.0f times",
 		done, start/1024, settled/1024, end/1024, most/1024, vacuums)
-	b.report.add("WAL of a refresh", "", true, (after-wal)/float64(done), "%.0f bytes, with the full pages after a checkpoint", (after-wal)/float64(done))
+	b.report.add("WAL of a refresh, 1,000 devices", "", true, (after-wal)/float64(done), "%.0f bytes", (after-wal)/float64(done))
 	return nil
 }

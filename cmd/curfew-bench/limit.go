@@ -48,8 +48,10 @@ func (w *world) pgbench(ctx context.Context, statement string, devices, concurre
 		return 0, err
 	}
 	seconds := max(1, int(duration.Seconds()))
-	out, err := w.rig.cluster.Command(ctx, "pgbench", "-n", "-M", "prepared", "-c", strconv.Itoa(concurrency), "-j", "2",
-		"-T", strconv.Itoa(seconds), "-f", path, w.name).CombinedOutput()
+	before := cpuOfTree(w.rig.cluster.PID())
+	cmd := w.rig.cluster.Command(ctx, "pgbench", "-n", "-M", "prepared", "-c", strconv.Itoa(concurrency), "-j", "2",
+		"-T", strconv.Itoa(seconds), "-f", path, w.name)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("pgbench: %w: %.2000s", err, out)
 	}
@@ -57,7 +59,10 @@ func (w *world) pgbench(ctx context.Context, statement string, devices, concurre
 	if m == nil {
 		return 0, fmt.Errorf("pgbench: %s", out)
 	}
-	return strconv.ParseFloat(string(m[1]), 64)
+	rate, err := strconv.ParseFloat(string(m[1]), 64)
+	cpu := cpuOfTree(w.rig.cluster.PID()) - before + cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	w.pgCPU = float64(cpu.Microseconds()) / (rate * float64(seconds))
+	return rate, err
 }
 
 // limit is what one HTTP request and one statement allow together.

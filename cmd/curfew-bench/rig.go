@@ -233,16 +233,16 @@ func (r *rig) cli(ctx context.Context, url, stdin string, args ...string) error 
 
 // world is a database with devices in it and a node that serves it.
 type world struct {
-	rig      *rig
-	name     string
-	url      string
-	devices  int
-	users    int
-	node     *process
-	db       *pgx.Conn
-	refresh  []uuid.UUID // refresh ids, by device
-	minter   *minter
-	expected map[int]uuid.UUID
+	rig     *rig
+	name    string
+	url     string
+	devices int
+	users   int
+	node    *process
+	db      *pgx.Conn
+	refresh []uuid.UUID // refresh ids, by device
+	minter  *minter
+	pgCPU   float64 // microseconds of a transaction of the last pgbench, its own and the database's
 }
 
 // perUser is how many devices a user has.

@@ -125,8 +125,14 @@ func TestDemo(t *testing.T) {
 		method, path, token string
 		status              int
 	}{
-		{"GET", "/", "", 401}, {"GET", "/", "x", 401}, {"GET", "/", signIn("profile").AccessToken, 403}, {"GET", "/nothing", "", 404},
-		{"GET", "/check/", g.AccessToken, 200}, {"POST", "/check/a/b?c=d", g.AccessToken, 200}, {"POST", "/check/a", "", 401}, {"GET", "/healthz", "", 200},
+		{"GET", "/", "", 401},
+		{"GET", "/", "x", 401},
+		{"GET", "/", signIn("profile").AccessToken, 403},
+		{"GET", "/nothing", "", 404},
+		{"GET", "/check/", g.AccessToken, 200},
+		{"POST", "/check/a/b?c=d", g.AccessToken, 200},
+		{"POST", "/check/a", "", 401},
+		{"GET", "/healthz", "", 200},
 	} {
 		if res, body := ask(tc.method, tc.path, tc.token); res.StatusCode != tc.status {
 			t.Errorf("%s %s: %d %s", tc.method, tc.path, res.StatusCode, body)

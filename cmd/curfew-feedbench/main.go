@@ -51,6 +51,8 @@ var (
 	verifiers = flag.Int("verifiers", 10, "verifiers among the streams")
 	signOuts  = flag.Int("signouts", 200, "sign-outs of one measurement")
 	every     = flag.Duration("every", 50*time.Millisecond, "time from one sign-out to the next")
+	rest      = flag.Duration("idle", time.Minute, "how long the streams are idle before the node's memory is read")
+	profile   = flag.String("heap", "", "where to write a heap profile of the node with the idle streams, in text form")
 	devices   = flag.Int("devices", 1_000_000, "the larger number of devices for signing everyone out")
 )
 
@@ -144,10 +146,15 @@ func run(ctx context.Context) (err error) {
 			one.close()
 		}
 	}()
-	sleep(ctx, 20*time.Second) // four heartbeats
+	sleep(ctx, *rest)
 	idle, err := r.nodes[0].rss()
 	if err != nil {
 		return err
+	}
+	if *profile != "" {
+		if err := r.heapProfile(ctx); err != nil {
+			return err
+		}
 	}
 	many := fmt.Sprintf("%d streams", *streams)
 	if err := measure(many+", same node", r.nodes[0], readers, "p99 ≤ 50 ms"); err != nil {
@@ -209,7 +216,7 @@ func (r *rig) prepare(ctx context.Context) error {
 	}
 	r.env = append(r.env, "CURFEW_DATABASE_URL="+r.cluster.URL("postgres"), "CURFEW_SECRET="+strings.Repeat("5a", 32),
 		"CURFEW_ISSUER=http://"+addrs[0], "CURFEW_ACCESS_TTL=1h", "CURFEW_MAX_DEVICES_PER_USER=1000", "CURFEW_HASH_MEMORY=8", "CURFEW_HASH_TIME=1",
-		"CURFEW_LOG_LEVEL=warn")
+		"CURFEW_LOG_LEVEL=warn", "CURFEW_PPROF=true")
 	for _, c := range []struct {
 		stdin string
 		args  []string
@@ -571,6 +578,24 @@ func (n *node) rss() (float64, error) {
 		}
 	}
 	return 0, errors.New("the node's memory is not known")
+}
+
+// heapProfile writes what the first node's memory holds.
+func (r *rig) heapProfile(ctx context.Context) error {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.nodes[0].admin+"/debug/pprof/heap?debug=1&gc=1", nil)
+	if err != nil {
+		return err
+	}
+	res, err := r.http.Do(q)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		return errors.Join(err, fmt.Errorf("the heap profile: %s", res.Status))
+	}
+	return os.WriteFile(*profile, b, 0o600)
 }
 
 func machine() string {

@@ -67,8 +67,7 @@ type world struct {
 	tokens    []*issued
 	numbers   map[string]int32 // of a refresh id
 	names     int8
-	plain     bool   // what is presented is what is believed to be right
-	scenario  string // that made it, if one did
+	plain     bool // what is presented is what is believed to be right
 	records   []record
 	locals    []localCheck
 }

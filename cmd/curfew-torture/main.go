@@ -24,6 +24,7 @@ var commands struct {
 	Secrets   secretsCommand   `cmd:"" help:"Search dump, debug logs, metrics and error answers of a busy run for every secret that was used."`
 	Overload  overloadCommand  `cmd:"" help:"Ten times more sign-ins than can be hashed, slow headers, endless bodies, idle connections: what the others get."`
 	Timing    timingCommand    `cmd:"" help:"Compare the answer times of known and unknown users, right and wrong secrets."`
+	Fuzz      fuzzCommand      `cmd:"" help:"Fuzz whatever parses foreign input, one function after the other."`
 	Directed  directedCommand  `cmd:"" help:"Only the directed schedules, on the product."`
 	Short     shortCommand     `cmd:"" help:"A little of everything, in about three minutes."`
 	OneRun    oneRunCommand    `cmd:"" hidden:""`

@@ -1,4 +1,5 @@
-// Package apitest holds what the listeners answer against openapi.yaml, and the routes against it both ways.
+// Package apitest holds what the listeners answer against openapi.yaml, and the routes against it both ways. A test
+// package wraps its client's transport in [Transport], compares its routes with [Routes], and ends with [Main].
 package apitest
 
 import (
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -62,12 +64,13 @@ var options = &openapi3filter.Options{
 
 var (
 	mu   sync.Mutex
-	seen = map[string]bool{} // operation ids that have been answered
+	seen = map[string]map[string]bool{} // operation id -> statuses that it has been answered with
 )
 
 // Transport checks every answer that passes through. Fail is called with what does not fit.
 type Transport struct {
-	Fail func(format string, args ...any)
+	Fail     func(format string, args ...any)
+	Listener string // public or admin: what the document has for the other one must not be there
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -84,14 +87,17 @@ func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		res.Body.Close()
 		res.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	if err := check(r, res, body); err != nil {
+	if err := t.check(r, res, body); err != nil {
 		t.Fail("openapi.yaml does not fit: %s %s answered %d %s: %v", r.Method, r.URL.Path, res.StatusCode, body, err)
 	}
 	return res, nil
 }
 
-func check(r *http.Request, res *http.Response, body []byte) error {
+func (t Transport) check(r *http.Request, res *http.Response, body []byte) error {
 	route, params, err := router().FindRoute(r)
+	if err == nil && t.Listener != "" && !slices.Contains(route.Operation.Tags, t.Listener) {
+		err = fmt.Errorf("it is not on the listener %s", t.Listener)
+	}
 	if err != nil { // not in the document: then it must not be there either, the profiles apart
 		if strings.HasPrefix(r.URL.Path, "/debug/pprof/") || res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusMethodNotAllowed {
 			return nil
@@ -99,7 +105,10 @@ func check(r *http.Request, res *http.Response, body []byte) error {
 		return err
 	}
 	mu.Lock()
-	seen[route.Operation.OperationID] = true
+	if seen[route.Operation.OperationID] == nil {
+		seen[route.Operation.OperationID] = map[string]bool{}
+	}
+	seen[route.Operation.OperationID][strconv.Itoa(res.StatusCode)] = true
 	mu.Unlock()
 	if res.Header.Get("X-Content-Type-Options") != "nosniff" || res.Header.Get("X-Request-Id") == "" || res.Header.Get("Referrer-Policy") != "no-referrer" {
 		return fmt.Errorf("headers are missing: %v", res.Header)
@@ -109,7 +118,31 @@ func check(r *http.Request, res *http.Response, body []byte) error {
 		Status:                 res.StatusCode, Header: res.Header, Options: options,
 	}
 	in.SetBodyBytes(body)
-	return openapi3filter.ValidateResponse(context.Background(), in)
+	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
+		return err
+	}
+	if res.StatusCode >= http.StatusBadRequest {
+		return nil
+	}
+	return accepted(r, in.RequestValidationInput)
+}
+
+// accepted checks a request that was accepted: what a listener takes is in the document too.
+func accepted(r *http.Request, in *openapi3filter.RequestValidationInput) error {
+	for name := range r.URL.Query() {
+		if in.Route.Operation.Parameters.GetByInAndName("query", name) == nil && in.Route.PathItem.Parameters.GetByInAndName("query", name) == nil {
+			return fmt.Errorf("the parameter %s was accepted and is not documented", name)
+		}
+	}
+	in.Request = r.Clone(context.Background())
+	if r.GetBody != nil { // the first one has been read
+		body, err := r.GetBody()
+		if err != nil {
+			return err
+		}
+		in.Request.Body = body
+	}
+	return openapi3filter.ValidateRequest(context.Background(), in)
 }
 
 // Routes compares a listener's routes with the document, both ways.
@@ -140,20 +173,45 @@ func Routes(listener string, routes gin.RoutesInfo) error {
 	return nil
 }
 
-// Main ends a package's test run: it fails when an operation of the listener has not been answered once in a full run.
-func Main(listener string, code int) int {
+// Main ends a package's test run. In a full run that passed, each operation of the listener must have been answered once,
+// and each of those named in full with every status that the document gives it, but for 500: nobody can ask for that.
+func Main(listener string, code int, full ...string) int {
 	if code != 0 || slices.ContainsFunc(os.Args, func(a string) bool {
-		return strings.HasPrefix(a, "-test.run=") || strings.HasPrefix(a, "-test.bench=") || strings.HasPrefix(a, "-test.fuzz")
+		return strings.HasPrefix(a, "-test.run=") || strings.HasPrefix(a, "-test.skip=") || strings.HasPrefix(a, "-test.bench=") ||
+			strings.HasPrefix(a, "-test.fuzz") || strings.HasPrefix(a, "-test.list=")
 	}) {
 		return code
 	}
-	for path, item := range document().Paths.Map() {
-		for method, op := range item.Operations() {
-			if slices.Contains(op.Tags, listener) && !seen[op.OperationID] {
-				fmt.Fprintf(os.Stderr, "openapi.yaml: no test asked %s %s\n", method, path)
-				code = 1
-			}
-		}
+	for _, gap := range unseen(listener, full) {
+		fmt.Fprintln(os.Stderr, "openapi.yaml: no test has seen", gap)
+		code = 1
 	}
 	return code
 }
+
+func unseen(listener string, full []string) (gaps []string) {
+	for path, item := range document().Paths.Map() {
+		for method, op := range item.Operations() {
+			if !slices.Contains(op.Tags, listener) {
+				continue
+			}
+			if seen[op.OperationID] == nil {
+				gaps = append(gaps, method+" "+path)
+				continue
+			}
+			if !slices.Contains(full, AllOperations) && !slices.Contains(full, op.OperationID) {
+				continue
+			}
+			for status := range op.Responses.Map() {
+				if status != "500" && !seen[op.OperationID][status] {
+					gaps = append(gaps, method+" "+path+" answer "+status)
+				}
+			}
+		}
+	}
+	slices.Sort(gaps)
+	return gaps
+}
+
+// AllOperations names all of them to [Main].
+const AllOperations = "*"

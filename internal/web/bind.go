@@ -1,6 +1,8 @@
 package web
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -20,7 +22,7 @@ import (
 // maxBody bounds a JSON body.
 const maxBody = 64 << 10
 
-// BindJSON reads a JSON body strictly: its type, its size, no field that is not known, nothing behind it.
+// BindJSON reads a JSON body strictly: its type, its size, no field that is not known, none twice, nothing behind it.
 func BindJSON(c *gin.Context, dst any) error {
 	if ct, _, err := mime.ParseMediaType(c.GetHeader("Content-Type")); err != nil || ct != "application/json" {
 		return &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "the body takes Content-Type: application/json"}
@@ -38,13 +40,42 @@ func BindJSON(c *gin.Context, dst any) error {
 	}
 	dec := json.NewDecoder(strings.NewReader(string(body)))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(dst); err != nil {
+	err = dec.Decode(dst)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // its own words name our types
+		return Invalid("the body: a %s is no value for %s", wrong.Value, cmp.Or(wrong.Field, "it"))
+	}
+	if err != nil {
 		return Invalid("the body: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Invalid("the body goes on after its JSON value")
 	}
+	if name := doubled(body); name != "" {
+		return Invalid("the body: the field %s is there more than once", name)
+	}
 	return nil
+}
+
+// doubled finds a field that an object with known fields only has more than once: one reader takes the first, another the
+// last. Like the decoder it does not mind the case.
+func doubled(object []byte) string {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return ""
+	}
+	var seen []string
+	for dec.More() {
+		token, err := dec.Token()
+		name, ok := token.(string)
+		if err != nil || !ok || dec.Decode(new(json.RawMessage)) != nil {
+			return ""
+		}
+		if slices.ContainsFunc(seen, func(other string) bool { return strings.EqualFold(name, other) }) {
+			return name
+		}
+		seen = append(seen, name)
+	}
+	return ""
 }
 
 // Query reads the query strictly: no parameter that is not known, none twice, none empty.

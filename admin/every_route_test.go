@@ -1,0 +1,372 @@
+package admin
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"curfew/models"
+)
+
+// What holds for every route is asked of every route, so that a new one is asked too.
+
+// each calls fn with every route of the admin API, its parameters filled in.
+func (k *kit) each(fill *strings.Replacer, fn func(method, path string)) {
+	for _, r := range k.adm.Routes() {
+		if strings.HasPrefix(r.Path, "/admin/") {
+			fn(r.Method, fill.Replace(r.Path))
+		}
+	}
+}
+
+// unknown fills in names that could be there and are not.
+func unknown() *strings.Replacer {
+	return strings.NewReplacer("clients/:id", "clients/nobody", ":id", uuid.NewString(), ":seq", "999", ":client_id", "nobody", ":name", "nobody")
+}
+
+func TestEveryRoute_BadQuery(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		g := k.signIn(u, "settings", "203.0.113.1")
+		there := strings.NewReplacer("clients/:id", "clients/web", "users/:id", "users/"+u.ID.String(), ":id", g.DeviceID.String(), ":seq", "1", ":client_id", "web", ":name", "rs")
+		k.each(there, func(method, path string) {
+			for _, query := range []string{"dry-run=true", "nothing=1", "a=%ff", "%zz", "a=1&a=2", "=", "wait=1s&wait=1s", "wait=%00"} {
+				body := ""
+				if method == "PATCH" || method == "POST" {
+					body = `{"username":"x","password":"` + testPassword + `"}`
+				}
+				if a := k.ask(method, path+"?"+query, body); a.status != 400 || a.str("code") != "invalid_request" {
+					t.Errorf("%s %s?%s: %d %s", method, path, query, a.status, a.body)
+				}
+			}
+		})
+		for _, wait := range []string{"x", "5", "-1s", "10.1s", "1h", "9999999999999h", "NaN"} {
+			for _, path := range []string{
+				"devices/" + g.DeviceID.String(), "devices?ip=203.0.113.1&status=active", "devices?username=anna", "users/" + u.ID.String(),
+				"users/" + u.ID.String() + "/devices", "clients/web", "clients/web/devices",
+			} {
+				separator := "?"
+				if strings.Contains(path, "?") {
+					separator = "&"
+				}
+				k.want(400, "DELETE", "/admin/"+path+separator+"wait="+wait, "")
+			}
+			k.want(400, "PATCH", "/admin/users/"+u.ID.String()+"?wait="+wait, `{"disabled":true}`)
+		}
+		if !k.alive(g) {
+			t.Fatal("a request that was refused signed somebody out")
+		}
+		if list := k.want(200, "GET", "/admin/revocations", ""); len(list.list("revocations")) != 0 {
+			t.Fatalf("%s", list.body)
+		}
+	})
+}
+
+func TestEveryRoute_BadBody(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		g := k.signIn(u, "settings", "203.0.113.1")
+		for _, r := range [][2]string{
+			{"PATCH", "/admin/devices/" + g.DeviceID.String()},
+			{"PATCH", "/admin/users/" + u.ID.String()},
+			{"PATCH", "/admin/clients/web"},
+			{"POST", "/admin/users"},
+			{"POST", "/admin/clients"},
+		} {
+			for _, bad := range []struct {
+				kind, body string
+				status     int
+			}{
+				{"", `{}`, 415},
+				{"text/json", `{}`, 415},
+				{"application/x-www-form-urlencoded", `name=x`, 415},
+				{"application/json", `{"name":"` + strings.Repeat("a", 100<<10) + `"}`, 413},
+				{"application/json", strings.Repeat(" ", 10<<20), 413},
+				{"application/json", ``, 400},
+				{"application/json", `{"name":"x"`, 400},
+				{"application/json", `{"name":"x"}{}`, 400},
+				{"application/json", `[]`, 400},
+				{"application/json", `{"nothing":1}`, 400},
+				{"application/json", `{"password_version":7}`, 400},
+				{"application/json", "{\"name\":\"\xff\"}", 400},
+				{"application/json", `{"name":"a\u0000b","username":"a\u0000b"}`, 400},
+				{"application/json", `{"name":7,"username":7}`, 400},
+			} {
+				if a := k.send(k.token, r[0], r[1], bad.body, bad.kind); a.status != bad.status {
+					t.Errorf("%s %s with %s %.40q: %d %s, want %d", r[0], r[1], bad.kind, bad.body, a.status, a.body, bad.status)
+				}
+			}
+		}
+		long := strings.Repeat("a", 256)
+		for path, bodies := range map[string][]string{
+			"/admin/devices/" + g.DeviceID.String(): {`{}`, `{"name":null}`, `{"name":""}`, `{"name":" "}`, `{"name":"` + long + `"}`, `{"name":"a\nb"}`, `{"name":"\ud800"}`},
+			"/admin/users/" + u.ID.String():         {`{"username":""}`, `{"username":"` + long + `"}`, `{"username":"a\tb"}`, `{"disabled":"yes"}`, `{"admin":1}`},
+			"/admin/clients/web": {
+				`{"name":""}`, `{"name":"` + long + `"}`, `{"grants":["magic"]}`, `{"grants":["password","password"]}`, `{"scopes":["a b"]}`, `{"scopes":[""]}`,
+				`{"introspect":true}`, `{"public":false}`, `{"client_id":"x"}`, `{"grants":["client_credentials"]}`,
+			},
+		} {
+			for _, body := range bodies {
+				// A lone surrogate becomes U+FFFD, which is a character like any other.
+				want := 400
+				if strings.Contains(body, `\ud800`) {
+					want = 200
+				}
+				k.want(want, "PATCH", path, body)
+			}
+		}
+		for _, password := range []string{"", "short", "password1234", "a" + long + long + long + long} {
+			k.want(422, "PATCH", "/admin/users/"+u.ID.String(), `{"password":"`+password+`"}`)
+		}
+		if !k.alive(g) {
+			t.Fatal("a request that was refused signed somebody out")
+		}
+	})
+}
+
+func TestEveryRoute_NotFound(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		g := k.signIn(u, "settings", "203.0.113.1")
+		bodies := map[string]string{"devices": `{"name":"x"}`, "users": `{"admin":true}`, "clients": `{"name":"x"}`}
+		ask := func(method, path string) {
+			body := ""
+			if method == "PATCH" {
+				body = bodies[strings.Split(path, "/")[2]]
+			}
+			if a := k.ask(method, path, body); a.status != 404 || a.str("code") != "not_found" {
+				t.Errorf("%s %s: %d %s", method, path, a.status, a.body)
+			}
+		}
+		bad := []string{"x", "%00", "a%00b", "%ff", uuid.Nil.String(), "{" + g.DeviceID.String() + "}", "urn:uuid:" + g.DeviceID.String(), "..%2f", strings.Repeat("a", 5000), "+1", "01", "-1", "0", "9223372036854775808", "%20"}
+		for _, r := range k.adm.Routes() {
+			if !strings.HasPrefix(r.Path, "/admin/") || !strings.Contains(r.Path, ":") {
+				continue
+			}
+			ask(r.Method, unknown().Replace(r.Path))
+			for _, text := range bad {
+				ask(r.Method, strings.NewReplacer(":id", text, ":seq", text, ":client_id", text, ":name", text).Replace(r.Path))
+			}
+		}
+		for _, filter := range []string{"user_id=" + uuid.NewString(), "username=nobody", "client_id=nobody", "client_id=nobody&status=active"} {
+			ask("DELETE", "/admin/devices?"+filter)
+		}
+		for _, path := range []string{"/", "/admin", "/admin/", "/admin/nothing", "/settings/devices", "/oauth2/token", "/debug/pprof/cmdline"} {
+			k.want(404, "GET", path, "")
+		}
+		for path, allow := range map[string]string{"/admin/devices": "GET, DELETE", "/admin/clients/web/secret": "POST", "/metrics": "GET"} {
+			if a := k.want(405, "PUT", path, ""); a.header.Get("Allow") != allow || a.str("code") != "method_not_allowed" {
+				t.Errorf("PUT %s: Allow: %q, want %q", path, a.header.Get("Allow"), allow)
+			}
+		}
+		if !k.alive(g) {
+			t.Fatal("a request for nothing signed somebody out")
+		}
+	})
+}
+
+// Fail closed: nothing is answered that could not be looked up.
+func TestEveryRoute_DatabaseAway(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		must(t, k.store.Close())
+		check := func(method, path string) {
+			if a := k.ask(method, path, ""); a.status != 503 || a.str("code") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
+				t.Errorf("%s %s without the database: %d %s", method, path, a.status, a.body)
+			}
+		}
+		k.each(unknown(), check)
+		check("GET", "/readyz")
+		k.want(200, "GET", "/healthz", "")
+		k.want(200, "GET", "/metrics", "")
+	})
+}
+
+// Keyset pages: each row once, whatever comes in between, and a cursor is good for its own list only, as it was given.
+func TestPages(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		for i := range 7 {
+			g := k.signIn(k.user(fmt.Sprintf("user%d", i)), "settings", "203.0.113.1")
+			k.want(200, "DELETE", "/admin/devices/"+g.DeviceID.String(), "")
+			k.want(201, "POST", "/admin/clients", fmt.Sprintf(`{"client_id":"client%d","public":true}`, i))
+		}
+		lists := []struct{ path, rows, id string }{
+			{"/admin/devices?status=revoked&", "devices", "id"},
+			{"/admin/users?q=USER&", "users", "id"},
+			{"/admin/clients?", "clients", "client_id"},
+			{"/admin/revocations?level=device&", "revocations", "seq"},
+			{"/admin/events?type=signed_in&", "events", "id"},
+		}
+		cursors := map[string]string{}
+		for _, l := range lists {
+			seen, pages, total := map[any]bool{}, 0, 7
+			if l.rows == "clients" {
+				total = 9 // and the two that were there
+			}
+			for cursor := ""; pages == 0 || cursor != ""; pages++ {
+				page := k.want(200, "GET", l.path+"limit=2"+cursor, "")
+				for _, row := range page.list(l.rows) {
+					if seen[row[l.id]] {
+						t.Fatalf("%s: %v is on two pages", l.path, row[l.id])
+					}
+					seen[row[l.id]] = true
+				}
+				if len(page.list(l.rows)) > 2 {
+					t.Fatalf("%s: %d rows", l.path, len(page.list(l.rows)))
+				}
+				next := page.str("next_cursor")
+				if cursor = ""; next != "" {
+					cursors[l.rows], cursor = next, "&cursor="+url.QueryEscape(next)
+				}
+				if pages == 0 { // what comes in between shifts nothing
+					name := fmt.Sprintf("aaa-%s", l.rows)
+					g := k.signIn(k.user(name), "settings", "203.0.113.9")
+					k.want(200, "DELETE", "/admin/devices/"+g.DeviceID.String(), "")
+				}
+			}
+			if pages < 4 || len(seen) < total {
+				t.Fatalf("%s: %d pages, %d rows", l.path, pages, len(seen))
+			}
+			total = len(seen)
+		}
+		for _, l := range lists {
+			good := cursors[l.rows]
+			bad := []string{"x", good + "A", good[1:], good[:len(good)-1], good + "%3D", good + "%0A", strings.Repeat("A", 1000)}
+			for i, c := range good {
+				other := "A"
+				if c == 'A' {
+					other = "B"
+				}
+				bad = append(bad, good[:i]+other+good[i+1:])
+			}
+			for rows, cursor := range cursors {
+				if rows != l.rows {
+					bad = append(bad, cursor)
+				}
+			}
+			for _, cursor := range bad {
+				if a := k.ask("GET", l.path+"cursor="+cursor, ""); a.status != 400 || a.str("code") != "invalid_request" {
+					t.Errorf("%scursor=%s: %d %s", l.path, cursor, a.status, a.body)
+				}
+			}
+			for _, limit := range []string{"0", "-1", "201", "x", "1e1", "9999999999999999999"} {
+				k.want(400, "GET", l.path+"limit="+limit, "")
+			}
+		}
+	})
+}
+
+func TestBadFilters(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		id := uuid.NewString()
+		for _, path := range []string{
+			"/admin/devices?user_id=x", "/admin/devices?user_id=%7B" + id + "%7D", "/admin/devices?user_id=" + uuid.Nil.String(), "/admin/devices?user_id=" + strings.ReplaceAll(id, "-", ""),
+			"/admin/devices?status=odd", "/admin/devices?status=ACTIVE", "/admin/devices?q=%ff", "/admin/devices?q=a%00b", "/admin/devices?q=" + strings.Repeat("a", 2000),
+			"/admin/devices?ip=x", "/admin/devices?ip=203.0.113.0/24", "/admin/devices?ip=203.0.113.07", "/admin/devices?username=a%00b",
+			"/admin/events?user_id=x", "/admin/events?device_id=x", "/admin/events?ip=x", "/admin/events?from=yesterday", "/admin/events?to=2026-01-01",
+			"/admin/events?to=1970-01-01T00:00:00Z", "/admin/events?from=2026-13-01T00:00:00Z", "/admin/events?type=",
+			"/admin/revocations?level=planet", "/admin/revocations?subject=%00", "/admin/users?q=%ff", "/admin/users/" + id + "/devices?user_id=" + id,
+		} {
+			if a := k.ask("GET", path, ""); a.status != 400 || a.str("code") != "invalid_request" {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+	})
+}
+
+// The audit log tells a replay with both addresses, and names the admin who acts.
+func TestEvents_ReplayAndAdmin(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		g := k.signIn(u, "settings", "203.0.113.1")
+		second, err := k.store.RefreshDevice(t.Context(), models.Refresh{Token: g.RefreshToken, Client: k.web, Origin: models.Origin{IP: "203.0.113.1"}})
+		must(t, err)
+		_, err = k.store.RefreshDevice(t.Context(), models.Refresh{Token: second.RefreshToken, Client: k.web, Origin: models.Origin{IP: "203.0.113.1"}})
+		must(t, err)
+		if _, err := k.store.RefreshDevice(t.Context(), models.Refresh{Token: g.RefreshToken, Client: k.web, Origin: models.Origin{IP: "198.51.100.9"}}); err == nil {
+			t.Fatal("a replay was answered")
+		}
+		list := k.want(200, "GET", "/admin/events?type=refresh_token_reuse&user_id="+strings.ToUpper(u.ID.String()), "").list("events")
+		if len(list) != 1 || list[0]["initiating_entity"] != "policy" || list[0]["device_id"] != g.DeviceID.String() {
+			t.Fatalf("%v", list)
+		}
+		if d := list[0]["detail"].(map[string]any); d["owner_ip"] != "203.0.113.1" || d["replay_ip"] != "198.51.100.9" {
+			t.Fatalf("%v", d)
+		}
+		if list := k.want(200, "GET", "/admin/revocations?reason=refresh_token_reuse&subject="+g.DeviceID.String(), "").list("revocations"); len(list) != 1 {
+			t.Fatalf("%v", list)
+		}
+		yes := true
+		_, _, err = k.store.UpdateUser(t.Context(), u.ID, models.UserPatch{Admin: &yes}, setup)
+		must(t, err)
+		admin := k.signIn(u, "admin", "203.0.113.1")
+		if a := k.askAs(admin.AccessToken, "POST", "/admin/clients", `{"client_id":"made","public":true}`); a.status != 201 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		made := k.want(200, "GET", "/admin/events?type=client_created&client_id=made", "").list("events")
+		if len(made) != 1 || made[0]["actor"] != u.ID.String() || made[0]["initiating_entity"] != "admin" || made[0]["ip"] != "127.0.0.1" {
+			t.Fatalf("%v", made)
+		}
+		// An admin may end their own right: the command line and clients remain.
+		out := k.askAs(admin.AccessToken, "PATCH", "/admin/users/"+u.ID.String(), `{"admin":false}`)
+		if out.status != 200 || out.json["revocation"].(map[string]any)["reason"] != "admin_removed" {
+			t.Fatalf("%d %s", out.status, out.body)
+		}
+		if a := k.askAs(admin.AccessToken, "GET", "/admin/users", ""); a.status != 401 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	})
+}
+
+// ?wait= tells how far a sign-out has come: everywhere when nobody listens, and who is missing when somebody does.
+func TestWait(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		applied := func(a *reply) string { return fmt.Sprint(a.json["applied"]) }
+		k.signIn(u, "settings", "203.0.113.1")
+		if a := k.want(200, "DELETE", "/admin/users/"+u.ID.String()+"/devices?wait=10s", ""); applied(a) != "map[acknowledged:0 slowest_ms:0 subscribers:0]" {
+			t.Fatalf("%s", a.body)
+		}
+		if a := k.want(200, "DELETE", "/admin/users/"+u.ID.String()+"/devices?wait=0s", ""); applied(a) != "<nil>" {
+			t.Fatalf("%s", a.body)
+		}
+		must(t, k.store.Subscribe(t.Context(), models.SubscriberID{ClientID: "api", Name: "rs1"}))
+		k.signIn(u, "settings", "203.0.113.1")
+		missing := "map[acknowledged:0 missing:[api/rs1] slowest_ms:0 subscribers:1]"
+		if a := k.want(200, "PATCH", "/admin/users/"+u.ID.String()+"?wait=1ms", `{"disabled":true}`); applied(a) != missing || a.json["count"] != 1.0 || a.json["disabled"] != true {
+			t.Fatalf("%s", a.body)
+		}
+		if a := k.want(200, "PATCH", "/admin/users/"+u.ID.String()+"?wait=1ms", `{"disabled":false}`); a.json["applied"] != nil || a.json["revocation"] != nil {
+			t.Fatalf("nothing was signed out: %s", a.body)
+		}
+		for _, path := range []string{"clients/web/devices", "users/" + u.ID.String(), "clients/web"} {
+			if a := k.want(200, "DELETE", "/admin/"+path+"?wait=1ms", ""); applied(a) != missing {
+				t.Fatalf("%s: %s", path, a.body)
+			}
+		}
+		if a := k.want(200, "DELETE", "/admin/devices?ip=203.0.113.200&wait=10s", ""); a.json["revocation"] != nil || a.json["count"] != 0.0 {
+			t.Fatalf("nobody was there: %s", a.body)
+		}
+	})
+}
+
+// updated_at is the database's time of the change, like every other time.
+func TestUpdatedAt(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		u := k.user("anna")
+		k.want(201, "POST", "/admin/clients", `{"client_id":"api"}`)
+		for _, r := range [][3]string{
+			{"PATCH", "/admin/users/" + u.ID.String(), `{"username":"Anna"}`}, {"PATCH", "/admin/clients/api", `{"name":"Orders"}`}, {"POST", "/admin/clients/api/secret", ""},
+		} {
+			path := strings.TrimSuffix(r[1], "/secret")
+			before := k.want(200, "GET", path, "")
+			k.want(200, r[0], r[1], r[2])
+			after := k.want(200, "GET", path, "")
+			if after.str("updated_at") <= before.str("updated_at") || after.str("created_at") != before.str("created_at") {
+				t.Errorf("%s %s: from %s to %s", r[0], r[1], before.body, after.body)
+			}
+		}
+	})
+}
