@@ -413,6 +413,9 @@ func TestClients(t *testing.T) {
 		if a := k.want(200, "PATCH", "/admin/clients/api", `{"name":"Orders","scopes":[]}`); a.str("name") != "Orders" || len(a.json["scopes"].([]any)) != 0 {
 			t.Fatalf("%s", a.body)
 		}
+		if a := k.want(200, "PATCH", "/admin/clients/api", `{"introspect":false,"grants":["password","refresh_token"]}`); a.json["introspect"] != false || fmt.Sprint(a.json["grants"]) != "[password refresh_token]" || a.str("name") != "Orders" {
+			t.Fatalf("%s", a.body)
+		}
 		k.want(200, "DELETE", "/admin/clients/api", "")
 		for _, method := range []string{"GET", "DELETE"} {
 			k.want(404, method, "/admin/clients/api", "")
@@ -448,6 +451,9 @@ func TestRevocationsAndReceipts(t *testing.T) {
 			t.Fatalf("%s", r.body)
 		}
 		k.want(404, "GET", "/admin/revocations/999", "")
+		for _, text := range []string{"0%d", "+%d", "%d.0", "%%20%d"} { // one event, one address
+			k.want(404, "GET", "/admin/revocations/"+fmt.Sprintf(text, seqs[3]), "")
+		}
 		k.want(404, "GET", "/admin/revocations/x", "")
 		if a := k.want(200, "GET", "/admin/subscribers", ""); len(a.list("subscribers")) != 2 {
 			t.Fatalf("%s", a.body)

@@ -229,7 +229,6 @@ func TestPages(t *testing.T) {
 			if pages < 4 || len(seen) < total {
 				t.Fatalf("%s: %d pages, %d rows", l.path, pages, len(seen))
 			}
-			total = len(seen)
 		}
 		for _, l := range lists {
 			good := cursors[l.rows]
@@ -272,6 +271,69 @@ func TestBadFilters(t *testing.T) {
 			if a := k.ask("GET", path, ""); a.status != 400 || a.str("code") != "invalid_request" {
 				t.Errorf("%s: %d %s", path, a.status, a.body)
 			}
+		}
+	})
+}
+
+// A filter that is more than a user or a client ends what it selects and nothing beside it; one that is exactly that moves
+// the level's timestamp. What the dry run counted is what goes.
+func TestRevokeByFilter_EndsWhatItSelects(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		anna, ben := k.user("anna"), k.user("ben")
+		id := anna.ID.String()
+		for _, c := range []struct {
+			query, level     string
+			in, out, by, own bool // whether it ends: anna's phone, anna's other device, ben's, and the client's own token
+		}{
+			{"client_id=web&ip=203.0.113.1", "device", true, false, false, false},
+			{"client_id=web&q=PHONE+of+anna&ip=203.0.113.1", "device", true, false, false, false},
+			{"client_id=web&q=anna", "device", true, true, false, false},
+			{"user_id=" + id + "&ip=203.0.113.1", "device", true, false, false, false},
+			{"username=anna&ip=203.0.113.1&status=active", "device", true, false, false, false},
+			{"user_id=" + id + "&client_id=web", "device", true, true, false, false},
+			{"username=anna&client_id=web&status=active", "device", true, true, false, false},
+			{"user_id=" + id + "&username=anna", "device", true, true, false, false},
+			{"user_id=" + id + "&username=ben", "", false, false, false, false},
+			{"user_id=" + id + "&status=revoked", "", false, false, false, false},
+			{"client_id=web&status=expired", "", false, false, false, false},
+			{"ip=203.0.113.2", "device", false, true, false, false},
+			{"status=active", "device", true, true, true, false},
+			{"username=ANNA", "user", true, true, false, false},
+			{"user_id=" + id + "&status=active", "user", true, true, false, false},
+			{"client_id=web", "client", true, true, true, false},
+			{"client_id=web&status=active", "client", true, true, true, false},
+			{"confirm=everyone", "everyone", true, true, true, true},
+		} {
+			k.own()
+			phone, other, bens := k.signIn(anna, "settings", "203.0.113.1"), k.signIn(anna, "settings", "203.0.113.2"), k.signIn(ben, "settings", "198.51.100.1")
+			ended := 0
+			for _, e := range []bool{c.in, c.out, c.by} {
+				if e {
+					ended++
+				}
+			}
+			dryQuery := strings.TrimPrefix(strings.Replace(c.query, "confirm=everyone", "", 1)+"&dry_run=true", "&")
+			if dry := k.want(200, "DELETE", "/admin/devices?"+dryQuery, ""); dry.json["count"] != float64(ended) || !k.alive(phone) || !k.alive(other) || !k.alive(bens) {
+				t.Fatalf("dry run of %s: %s, want %d", c.query, dry.body, ended)
+			}
+			out := k.want(200, "DELETE", "/admin/devices?"+c.query, "")
+			level := ""
+			if event, ok := out.json["revocation"].(map[string]any); ok {
+				level = event["level"].(string)
+			}
+			if n := out.json["count"]; level != c.level || (n != nil && n != float64(ended)) || (n == nil) != (level == "client" || level == "everyone") {
+				t.Errorf("%s: %s", c.query, out.body)
+			}
+			for name, d := range map[string]struct{ ended, alive bool }{
+				"the phone": {c.in, k.alive(phone)}, "the other device": {c.out, k.alive(other)}, "ben's device": {c.by, k.alive(bens)},
+				"the token that asked": {c.own, k.ask("GET", "/admin/subscribers", "").status == 200},
+			} {
+				if d.ended == d.alive {
+					t.Errorf("%s: %s is alive: %v", c.query, name, d.alive)
+				}
+			}
+			k.own()
+			k.want(200, "DELETE", "/admin/devices?confirm=everyone", "") // the next case starts with nobody
 		}
 	})
 }

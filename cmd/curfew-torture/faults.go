@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type fault struct {
 	name   string
 	rig    rigConfig
 	inject func(ctx context.Context, f *faultRun) error
+	crowd  int  // devices that refresh; 16 if not said
 	away   bool // no node can serve while it lasts, and /readyz must say so
 }
 
@@ -103,7 +105,7 @@ var faults = []fault{
 		f.over = time.Now()
 		return nil
 	}},
-	{name: "pool-exhausted", rig: rigConfig{Database: "postgres", Nodes: 2, Env: map[string]string{"DATABASE_MAX_CONNS": "3"}}, away: true, inject: func(ctx context.Context, f *faultRun) error {
+	{name: "pool-exhausted", rig: rigConfig{Database: "postgres", Nodes: 2, Env: map[string]string{"DATABASE_MAX_CONNS": "3"}}, away: true, crowd: 60, inject: func(ctx context.Context, f *faultRun) error {
 		conn, err := pgx.Connect(ctx, f.rig.url)
 		if err != nil {
 			return err
@@ -200,7 +202,7 @@ func runFault(ctx context.Context, f fault, long bool) (report string, problems 
 		return "", nil, err
 	}
 	defer r.Close()
-	st, err := newStorm(ctx, r, 16, 150)
+	st, err := newStorm(ctx, r, cmp.Or(f.crowd, 16), 150)
 	if err != nil {
 		return "", nil, err
 	}

@@ -187,7 +187,7 @@ func (h *history) everyone(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(900 * time.Millisecond):
+		case <-time.After(2500 * time.Millisecond):
 		}
 		h.signOutEveryone(context.WithoutCancel(ctx), 9, h.rig.pick(i))
 	}
@@ -304,6 +304,9 @@ func (h *history) oneWorld(ctx context.Context, seed uint64) bool {
 	h.mu.Lock()
 	h.present[w] = struct{}{}
 	h.mu.Unlock()
+	if w.rng.IntN(3) == 0 { // its issue times are the clock's then
+		sleep(ctx, ahead)
+	}
 	finish := context.WithoutCancel(ctx) // an operation that has begun is recorded
 	for range 14 {
 		if ctx.Err() != nil {
