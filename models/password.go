@@ -64,14 +64,6 @@ type hasher struct {
 	compute func(h *passwordHash, password string) (key []byte, err error) // computePassword; another one in tests
 }
 
-// processCPUs is how many the process may use. Unlike NumCPU it knows the container's share.
-var processCPUs = runtime.GOMAXPROCS(0)
-
-// makeHeadroom lets as many goroutines run beside the hashes as without them. Where hashes take every processor of Go's
-// scheduler a quick request waits for one until a hash is put off, 10 ms or more; between threads the operating system's
-// scheduler is fairer than that.
-func makeHeadroom(hashes int) { runtime.GOMAXPROCS(processCPUs + min(hashes, processCPUs)) }
-
 func newHasher(cfg HashConfig) (*hasher, error) {
 	if cfg.Memory == 0 {
 		cfg.Memory = 19456
@@ -83,7 +75,7 @@ func newHasher(cfg HashConfig) (*hasher, error) {
 		cfg.Threads = 1
 	}
 	if cfg.Concurrency == 0 {
-		cfg.Concurrency = processCPUs
+		cfg.Concurrency = runtime.GOMAXPROCS(0) // unlike NumCPU it knows the container's share
 	}
 	if cfg.Concurrency < 1 || cfg.Concurrency > 1<<16 {
 		return nil, invalid("password hashes at a time: it takes 1 to %d", 1<<16)
@@ -94,7 +86,6 @@ func newHasher(cfg HashConfig) (*hasher, error) {
 	if cfg.Queue < 1 || cfg.Queue > 1<<24 {
 		return nil, invalid("the queue for password hashes: it takes 1 to %d", 1<<24)
 	}
-	makeHeadroom(cfg.Concurrency)
 	current := passwordHash{algorithm: argon2idHash, memory: cfg.Memory, cost: cfg.Time, lanes: uint32(cfg.Threads)}
 	if err := current.checkCost(); err != nil {
 		return nil, fmt.Errorf("the cost of new password hashes: %w", err)
@@ -217,7 +208,9 @@ func (h *hasher) enter(ctx context.Context, p *passwordHash) (leave func(), err 
 }
 
 // computePassword is the one place where a password is hashed: bounded (the caller holds a slot and the memory), without a database
-// or a lock, and not to be interrupted. Each call keeps a CPU busy for tens of milliseconds; see [makeHeadroom].
+// or a lock, and not to be interrupted. Each call keeps a CPU busy for tens of milliseconds, and with as many slots as CPUs
+// the cheap requests wait for the scheduler meanwhile. Should that show in their latencies: fewer slots, or this function on threads of
+// its own with a lower priority (runtime.LockOSThread, then setpriority for that thread); nothing else needs to change.
 //
 // The key is as long as p.key. bcrypt gives no key but a verdict: it is p.key or nothing.
 func computePassword(p *passwordHash, password string) (key []byte, err error) {

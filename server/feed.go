@@ -49,6 +49,9 @@ type feed struct {
 	now    models.Micros // the database's clock at the last reading
 	readAt time.Time     // when that was, here; zero until the first reading
 	moved  chan struct{} // closed when there is more
+	whole  time.Time     // when the last reading began that found nothing new: all that was committed before is here
+	read   chan struct{} // closed after such a reading
+	nudge  chan struct{} // asks for one
 
 	leases map[models.SubscriberID]int // named subscribers with open streams here
 }
@@ -80,7 +83,7 @@ func (f *frame) ends(t *models.AccessToken) bool {
 
 func newFeed(store *models.Store, log *slog.Logger) *feed {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &feed{store: store, log: log, ctx: ctx, stop: stop, moved: make(chan struct{}), leases: map[models.SubscriberID]int{}}
+	f := &feed{store: store, log: log, ctx: ctx, stop: stop, moved: make(chan struct{}), read: make(chan struct{}), nudge: make(chan struct{}, 1), leases: map[models.SubscriberID]int{}}
 	f.done.Go(f.follow)
 	f.done.Go(f.renewLeases)
 	return f
@@ -96,7 +99,7 @@ func (f *feed) close() {
 func (f *feed) follow() {
 	failing := false
 	for seq, pruned := int64(0), time.Now(); f.ctx.Err() == nil; {
-		moved := f.store.LogMoved()
+		moved, began := f.store.LogMoved(), time.Now()
 		list, at, err := f.store.Revocations(f.ctx, seq)
 		if err != nil {
 			if !failing && f.ctx.Err() == nil {
@@ -129,9 +132,11 @@ func (f *feed) follow() {
 		if len(list) > 0 {
 			continue // there may be more already
 		}
+		f.complete(began)
 		select {
 		case <-f.ctx.Done():
 		case <-moved:
+		case <-f.nudge:
 		}
 	}
 }
@@ -139,12 +144,21 @@ func (f *feed) follow() {
 func (f *feed) append(more []frame, at models.LogPosition) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	first, grown := f.readAt.IsZero(), at.Seq > f.seq
+	grown := at.Seq > f.seq
 	f.frames = append(f.frames, more...)
 	f.seq, f.now, f.readAt = at.Seq, at.Now, time.Now()
-	if grown || first {
+	if grown {
 		f.wake()
 	}
+}
+
+// complete tells those who wait for it that everything committed before began is here.
+func (f *feed) complete(began time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.whole = began
+	close(f.read)
+	f.read = make(chan struct{})
 }
 
 func (f *feed) replace(frames []frame, seq int64) {
@@ -315,17 +329,26 @@ const (
 // begin sends the header once the log has been read. It is not a part of run, and sends what it has at once, to keep the
 // stack that a stream waits on below 8 kB: net/http needs a third of that to write a header.
 func (st *stream) begin(c *gin.Context) error {
-	f := st.feed
-	f.mu.RLock()
-	ready, moved := !f.readAt.IsZero(), f.moved
-	f.mu.RUnlock()
-	if !ready {
+	// The first heartbeat says that nothing is unknown to this reader. So the log is read once more: a sign-out that was
+	// acknowledged before the request came must not be missing.
+	f, asked, late := st.feed, time.Now(), time.After(freshFor)
+	for {
+		f.mu.RLock()
+		known, read := f.whole.After(asked), f.read
+		f.mu.RUnlock()
+		if known {
+			break
+		}
 		select {
-		case <-moved:
+		case f.nudge <- struct{}{}:
+		default:
+		}
+		select {
+		case <-read:
 		case <-st.request.Done():
 			return nil
-		case <-time.After(freshFor):
-			return fmt.Errorf("%w: the revocation log has not been read yet", models.ErrUnavailable)
+		case <-late:
+			return fmt.Errorf("%w: the revocation log could not be read", models.ErrUnavailable)
 		}
 	}
 	h := c.Writer.Header()

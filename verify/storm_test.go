@@ -153,7 +153,7 @@ func TestVerify_StormOnTwoNodes(t *testing.T) {
 	}
 
 	var storm sync.WaitGroup
-	var last, cuts atomic.Int64
+	var last, cuts, retries atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
 	var cutting sync.WaitGroup
 	cutting.Go(func() {
@@ -171,6 +171,11 @@ func TestVerify_StormOnTwoNodes(t *testing.T) {
 			for _, g := range sessions[n] {
 				target := models.Target{Level: models.LevelDevice, Filter: models.DeviceFilter{ID: g.DeviceID}}
 				out, err := nodes[n].Revoke(ctx, target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+				for errors.Is(err, models.ErrUnavailable) { // an answer that is missing: a caller tries again, and a device that is out already is no error
+					retries.Add(1)
+					time.Sleep(100 * time.Millisecond)
+					out, err = nodes[n].Revoke(ctx, target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+				}
 				if err != nil {
 					t.Error(err)
 					return
@@ -198,7 +203,7 @@ func TestVerify_StormOnTwoNodes(t *testing.T) {
 	if s := v.Stats(); s.Entries != 2*perNode || s.Connects < 3 {
 		t.Fatalf("%d entries for %d sign-outs, %d connections, %d cuts", s.Entries, 2*perNode, s.Connects, cuts.Load())
 	} else {
-		t.Logf("%d sign-outs, %d cuts, %d connections, %d events with doubles", 2*perNode, cuts.Load(), s.Connects, s.Events)
+		t.Logf("%d sign-outs, %d tried again, %d cuts, %d connections, %d events with doubles", 2*perNode, retries.Load(), cuts.Load(), s.Connects, s.Events)
 	}
 	waiting, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

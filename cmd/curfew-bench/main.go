@@ -43,7 +43,7 @@ type line struct {
 	Target   string  `json:"target"`
 	Measured string  `json:"measured"`
 	Value    float64 `json:"value"`
-	Verdict  string  `json:"verdict"` // met, not met, or - where there is no target
+	Verdict  string  `json:"verdict"` // met, not met, met at this size where the target names a larger one, - where there is no target
 }
 
 // report is what a run found.
@@ -65,6 +65,13 @@ func (r *report) add(what, target string, met bool, value float64, format string
 	}
 	r.Lines = append(r.Lines, line{What: what, Target: target, Measured: fmt.Sprintf(format, a...), Value: value, Verdict: verdict})
 	progress("%s: %s (target %s): %s", what, fmt.Sprintf(format, a...), target, verdict)
+}
+
+// onlyUpTo says of the last line that it was measured at less than the target names.
+func (r *report) onlyUpTo(full bool) {
+	if l := &r.Lines[len(r.Lines)-1]; !full && l.Verdict == "met" {
+		l.Verdict = "met at this size"
+	}
 }
 
 func (f figures) String() string {
@@ -111,7 +118,7 @@ type bench struct {
 // Run measures what was asked for.
 func (c *runCommand) Run(ctx context.Context) (err error) {
 	if c.Short {
-		c.Devices, c.Duration, c.Repeat, c.Storm = min(c.Devices, 20000), min(c.Duration, time.Second), 1, min(c.Storm, 5000)
+		c.Devices, c.Duration, c.Repeat, c.Storm = min(c.Devices, 10000), min(c.Duration, 400*time.Millisecond), 1, min(c.Storm, 5000)
 	}
 	if c.Devices < 10*c.Concurrency || c.Repeat < 1 || c.Concurrency < 1 {
 		return errors.New("it takes 10 devices or more for each concurrent request, and one repetition")

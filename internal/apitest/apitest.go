@@ -5,6 +5,7 @@ package apitest
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -176,11 +177,10 @@ func Routes(listener string, routes gin.RoutesInfo) error {
 // Main ends a package's test run. In a full run that passed, each operation of the listener must have been answered once,
 // and each of those named in full with every status that the document gives it, but for 500: nobody can ask for that.
 func Main(listener string, code int, full ...string) int {
-	if code != 0 || slices.ContainsFunc(os.Args, func(a string) bool {
-		return strings.HasPrefix(a, "-test.run=") || strings.HasPrefix(a, "-test.skip=") || strings.HasPrefix(a, "-test.bench=") ||
-			strings.HasPrefix(a, "-test.fuzz") || strings.HasPrefix(a, "-test.list=")
-	}) {
-		return code
+	for _, part := range []string{"test.run", "test.skip", "test.bench", "test.fuzz", "test.list"} {
+		if code != 0 || flag.Lookup(part).Value.String() != "" {
+			return code
+		}
 	}
 	for _, gap := range unseen(listener, full) {
 		fmt.Fprintln(os.Stderr, "openapi.yaml: no test has seen", gap)
