@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,12 +17,17 @@ import (
 
 // Claims are an access token's, RFC 9068 section 2.2, and our three: device_id, rid, iat_us.
 type Claims struct {
-	jwt.RegisteredClaims
-	ClientID  string `json:"client_id"`
-	Scope     string `json:"scope,omitempty"`
-	DeviceID  string `json:"device_id,omitempty"` // none in a client's own token
-	RefreshID string `json:"rid,omitempty"`       // the refresh id of the same answer
-	IssuedUS  int64  `json:"iat_us"`              // the issue time, microseconds
+	Issuer    string           `json:"iss"`
+	Subject   string           `json:"sub"`
+	Audience  jwt.ClaimStrings `json:"aud"`
+	ExpiresAt int64            `json:"exp"` // seconds
+	IssuedAt  int64            `json:"iat"` // seconds
+	ID        string           `json:"jti"`
+	ClientID  string           `json:"client_id"`
+	Scope     string           `json:"scope,omitempty"`
+	DeviceID  string           `json:"device_id,omitempty"` // none in a client's own token
+	RefreshID string           `json:"rid,omitempty"`       // the refresh id of the same answer
+	IssuedUS  int64            `json:"iat_us"`              // the issue time, microseconds
 }
 
 func init() {
@@ -50,19 +57,19 @@ func (s *Store) sign(c Claims, issued, now, until int64) (*Grant, error) {
 		ttl = min(ttl, time.Duration(until-now)*time.Microsecond)
 	}
 	seconds := int64((ttl + time.Second - 1) / time.Second)
-	c.RegisteredClaims = jwt.RegisteredClaims{
-		Issuer: s.cfg.Issuer, Subject: c.Subject, Audience: s.cfg.Audience, ID: uuid.NewString(),
-		IssuedAt:  jwt.NewNumericDate(time.UnixMicro(now)),
-		ExpiresAt: jwt.NewNumericDate(time.UnixMicro(now + 999_999).Add(time.Duration(seconds) * time.Second)),
-	}
+	c.Issuer, c.Audience, c.ID = s.cfg.Issuer, s.cfg.Audience, uuid.NewString()
+	c.IssuedAt, c.ExpiresAt = now/1e6, (now+999_999)/1e6+seconds
 	c.IssuedUS = issued
-	method := signingMethod(key.Alg)
-	token := &jwt.Token{Header: map[string]any{"typ": "at+jwt", "alg": key.Alg, "kid": key.KID}, Claims: &c, Method: method}
-	raw, err := token.SignedString(key.private)
+	payload, err := json.Marshal(&c)
+	if err != nil {
+		return nil, fmt.Errorf("the claims of an access token: %w", err)
+	}
+	signed := key.header + "." + b64(payload)
+	signature, err := signingMethod(key.Alg).Sign(signed, key.private)
 	if err != nil {
 		return nil, fmt.Errorf("sign with key %s: %w", key.KID, err)
 	}
-	g := &Grant{AccessToken: raw, ExpiresIn: time.Duration(seconds) * time.Second, Scope: c.Scope, Claims: &c}
+	g := &Grant{AccessToken: signed + "." + b64(signature), ExpiresIn: time.Duration(seconds) * time.Second, Scope: c.Scope, Claims: &c}
 	if c.DeviceID != "" {
 		g.DeviceID, g.UserID = uuid.MustParse(c.DeviceID), uuid.MustParse(c.Subject)
 	}
@@ -87,7 +94,7 @@ func (s *Store) GrantClient(ctx context.Context, c *Client, scope string) (*Gran
 		}
 		s.ahead(now, horizon)
 		if issued <= horizon {
-			return s.sign(Claims{RegisteredClaims: jwt.RegisteredClaims{Subject: c.ID}, ClientID: c.ID, Scope: scope}, issued, now, 0)
+			return s.sign(Claims{Subject: c.ID, ClientID: c.ID, Scope: scope}, issued, now, 0)
 		}
 		if try == 3 {
 			return nil, errAgain
@@ -107,49 +114,46 @@ func (s *Store) parseAccessToken(ctx context.Context, raw string) (*Claims, erro
 	if len(raw) > maxTokenSize {
 		return nil, fmt.Errorf("%w: too long", ErrAccessToken)
 	}
-	var claims Claims
-	// The audience is checked below against any of ours.
-	parser := jwt.NewParser(jwt.WithStrictDecoding())
-	keyOf := func(t *jwt.Token) (*SigningKey, error) {
-		typ, _ := t.Header["typ"].(string)
-		if typ = strings.TrimPrefix(strings.ToLower(typ), "application/"); typ != "at+jwt" || t.Header["crit"] != nil {
-			return nil, errors.New("not an access token's header")
-		}
-		kid, _ := t.Header["kid"].(string)
-		key := s.keys.Load().byKID[kid]
-		if key == nil && s.keyMayBeNew(ctx) {
-			key = s.keys.Load().byKID[kid]
-		}
-		if key == nil || key.Alg != t.Method.Alg() {
-			return nil, errors.New("unknown key")
-		}
-		return key, nil
+	header, rest, _ := strings.Cut(raw, ".")
+	payload, signature, ok := strings.Cut(rest, ".")
+	if !ok || strings.ContainsAny(raw, "\r\n") { // the decoder skips line breaks: two strings for one token
+		return nil, fmt.Errorf("%w: not a JWS", ErrAccessToken)
 	}
-	token, parts, err := parser.ParseUnverified(raw, &claims)
-	if err == nil {
-		var key *SigningKey
-		if key, err = keyOf(token); err == nil {
-			if name := verifiedKey(key, raw); !s.verified.has(name) {
-				if err = token.Method.Verify(raw[:len(parts[0])+1+len(parts[1])], token.Signature, key.public); err == nil {
-					s.verified.add(name)
-				}
-			}
+	// What we have signed begins with the header of one of our keys, to the letter. So no header is ever interpreted.
+	key := s.keys.Load().byHeader[header]
+	if key == nil && s.keyMayBeNew(ctx) {
+		key = s.keys.Load().byHeader[header]
+	}
+	if key == nil {
+		return nil, fmt.Errorf("%w: unknown key", ErrAccessToken)
+	}
+	text, errPayload := strictBase64.DecodeString(payload)
+	sig, errSignature := strictBase64.DecodeString(signature)
+	if errPayload != nil || errSignature != nil {
+		return nil, fmt.Errorf("%w: not base64url", ErrAccessToken)
+	}
+	if name := verifiedKey(key, raw); !s.verified.has(name) {
+		if err := signingMethod(key.Alg).Verify(raw[:len(header)+1+len(payload)], sig, key.public); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrAccessToken, err)
 		}
+		s.verified.add(name)
+	}
+	var claims Claims
+	if err := json.Unmarshal(text, &claims); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAccessToken, err)
 	}
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrAccessToken, err)
-	case strings.ContainsAny(raw, "\r\n"): // the decoder skips line breaks: two strings for one token
-		return nil, fmt.Errorf("%w: line break", ErrAccessToken)
 	case claims.Issuer != s.cfg.Issuer:
 		return nil, fmt.Errorf("%w: issuer", ErrAccessToken)
 	case !slices.ContainsFunc(claims.Audience, func(a string) bool { return slices.Contains(s.cfg.Audience, a) }):
 		return nil, fmt.Errorf("%w: audience", ErrAccessToken)
-	case claims.ExpiresAt == nil || claims.IssuedAt == nil || claims.IssuedUS == 0 || claims.Subject == "" || claims.ClientID == "":
+	case claims.ExpiresAt == 0 || claims.IssuedAt == 0 || claims.IssuedUS == 0 || claims.Subject == "" || claims.ClientID == "":
 		return nil, fmt.Errorf("%w: a required claim is missing", ErrAccessToken)
 	}
 	return &claims, nil
 }
+
+var strictBase64 = base64.RawURLEncoding.Strict()
 
 // keyMayBeNew reads the key table again for an unknown key id, at most once a second: another node may have made one.
 func (s *Store) keyMayBeNew(ctx context.Context) bool {
@@ -182,54 +186,131 @@ func (s *Store) checkAccessToken(ctx context.Context, raw string, asks *Client) 
 		return nil, err
 	}
 	t := &AccessToken{Claims: claims}
-	var alive bool
-	var now, lastSeen int64
-	a := args{"client": claims.ClientID, "issued": claims.IssuedUS, "asks": "", "version": int64(0)}
-	asked := `true`
-	if asks != nil {
-		a["asks"], a["version"] = asks.ID, asks.Version
-		asked = `EXISTS (SELECT 1 FROM clients a WHERE a.id = @asks AND a.version = @version)`
+	check := tokenCheck{Claims: claims, asks: asks}
+	if asks == nil {
+		check.asks = &Client{}
 	}
-	current := true
+	var state tokenState
 	if claims.DeviceID == "" {
-		err = s.read(ctx, func(tx *gorm.DB) error {
-			return s.row(tx, `SELECT @issued > {greatest}(c.valid_from, r.valid_from), {now}, `+asked+`
-				FROM clients c, realm r WHERE c.id = @client`, a, &alive, &now, &current)
-		})
+		state, err = s.checkClientToken(ctx, check)
 	} else {
-		device, errD := uuid.Parse(claims.DeviceID)
-		rid, errR := uuid.Parse(claims.RefreshID)
-		user, errU := uuid.Parse(claims.Subject)
+		var errD, errR, errU error
+		check.device, errD = uuid.Parse(claims.DeviceID)
+		check.rid, errR = uuid.Parse(claims.RefreshID)
+		check.user, errU = uuid.Parse(claims.Subject)
 		if errD != nil || errR != nil || errU != nil {
 			return nil, fmt.Errorf("%w: an id is not a UUID", ErrAccessToken)
 		}
-		t.DeviceID, t.UserID = device, user
-		a["device"], a["user"], a["rid"], a["reuse"] = device, user, rid, s.cfg.ReuseInterval.Microseconds()
-		err = s.read(ctx, func(tx *gorm.DB) error {
-			return s.row(tx, `SELECT @issued > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) AND u.disabled_at = 0
-				AND (d.refresh_id = @rid OR (d.previous_refresh_id = @rid AND {now} < d.rotated_at + @reuse)),
-				{now}, u.username, u.admin, d.last_seen_at, `+asked+`
-				FROM devices d, users u, clients c, realm r
-				WHERE d.id = @device AND d.user_id = @user AND d.client_id = @client AND u.id = d.user_id AND c.id = d.client_id`,
-				a, &alive, &now, &t.Username, &t.Admin, &lastSeen, &current)
-		})
+		state, err = s.checkDeviceToken(ctx, check)
+		t.DeviceID, t.UserID, t.Username, t.Admin = check.device, check.user, state.username, state.admin
 	}
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, fmt.Errorf("%w: its device, user or client is gone", ErrAccessToken)
 	case err != nil:
 		return nil, err
-	case !current:
+	case !state.found:
+		return nil, fmt.Errorf("%w: its device, user or client is gone", ErrAccessToken)
+	case !state.current:
 		return nil, errStaleClient
-	case !alive:
+	case !state.alive:
 		return nil, fmt.Errorf("%w: signed out or retired", ErrAccessToken)
-	case now >= claims.ExpiresAt.UnixMicro():
+	case state.now >= claims.ExpiresAt*1e6:
 		return nil, fmt.Errorf("%w: expired", ErrAccessToken)
-	case claims.IssuedAt.UnixMicro() > now+Leeway.Microseconds():
+	case claims.IssuedAt*1e6 > state.now+Leeway.Microseconds():
 		return nil, fmt.Errorf("%w: issued in the future", ErrAccessToken)
 	}
 	if t.DeviceID != uuid.Nil {
-		s.seen.mark(t.DeviceID, lastSeen, now)
+		s.seen.mark(t.DeviceID, state.lastSeen, state.now)
 	}
 	return t, nil
+}
+
+// tokenCheck is an access token about which the database is asked.
+type tokenCheck struct {
+	*Claims
+	device, user, rid uuid.UUID
+	asks              *Client // must still be as it was authenticated; without an id if nobody asks
+}
+
+// tokenState is what the database says.
+type tokenState struct {
+	found, alive  bool
+	current       bool // the client that asks is as it was
+	now, lastSeen int64
+	username      string
+	admin         bool
+}
+
+// The one rule for many tokens at a time on PostgreSQL, and for one.
+const (
+	tokensAsked = `unnest(@devices::uuid[], @users::uuid[], @rids::uuid[], @clients::text[], @issues::bigint[], @asks::text[], @versions::bigint[])
+		WITH ORDINALITY AS a (device, owner, rid, client, issued, asks, version, n)`
+	tokenAsked = `(SELECT @device AS device, @user AS owner, @rid AS rid, @client AS client, @issued AS issued, @asks AS asks, @version AS version, 1 AS n) a`
+
+	tokenAlive = `SELECT a.n, a.issued > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) AND u.disabled_at = 0
+			AND (d.refresh_id = a.rid OR (d.previous_refresh_id = a.rid AND {now} < d.rotated_at + @reuse)),
+			a.asks = '' OR EXISTS (SELECT 1 FROM clients k WHERE k.id = a.asks AND k.version = a.version), {now}, d.last_seen_at, u.username, u.admin
+		FROM devices d, users u, clients c, realm r, `
+	tokenJoin = ` WHERE d.id = a.device AND d.user_id = a.owner AND d.client_id = a.client AND u.id = d.user_id AND c.id = d.client_id`
+)
+
+func (s *Store) checkDeviceToken(ctx context.Context, check tokenCheck) (st tokenState, err error) {
+	if s.d.postgres {
+		return s.checked.ask(ctx, check)
+	}
+	err = s.read(ctx, func(tx *gorm.DB) error {
+		return s.rows(tx, tokenAlive+tokenAsked+tokenJoin, args{
+			"device": check.device, "user": check.user, "rid": check.rid, "client": check.ClientID, "issued": check.IssuedUS,
+			"asks": check.asks.ID, "version": check.asks.Version, "reuse": s.cfg.ReuseInterval.Microseconds(),
+		}, func(scan func(...any) error) (err error) {
+			_, st, err = scanTokenState(scan)
+			return err
+		})
+	})
+	return st, err
+}
+
+// checkDeviceTokens is that for many, on PostgreSQL.
+func (s *Store) checkDeviceTokens(ctx context.Context, checks []tokenCheck) ([]tokenState, error) {
+	n := len(checks)
+	devices, users, rids := make([][16]byte, n), make([][16]byte, n), make([][16]byte, n)
+	clients, issues, asks, versions := make([]string, n), make([]int64, n), make([]string, n), make([]int64, n)
+	for i, t := range checks {
+		devices[i], users[i], rids[i], clients[i], issues[i] = t.device, t.user, t.rid, t.ClientID, t.IssuedUS
+		asks[i], versions[i] = t.asks.ID, t.asks.Version
+	}
+	states := make([]tokenState, n)
+	return states, s.read(ctx, func(tx *gorm.DB) error {
+		return s.rows(tx, tokenAlive+tokensAsked+tokenJoin, args{
+			"devices": devices, "users": users, "rids": rids, "clients": clients, "issues": issues, "asks": asks, "versions": versions,
+			"reuse": s.cfg.ReuseInterval.Microseconds(),
+		}, func(scan func(...any) error) error {
+			i, st, err := scanTokenState(scan)
+			if err == nil {
+				states[i-1] = st
+			}
+			return err
+		})
+	})
+}
+
+func scanTokenState(scan func(...any) error) (i int, st tokenState, err error) {
+	st.found = true
+	err = scan(&i, &st.alive, &st.current, &st.now, &st.lastSeen, &st.username, &st.admin)
+	return i, st, err
+}
+
+// checkClientToken is the one rule for a client's own token.
+func (s *Store) checkClientToken(ctx context.Context, check tokenCheck) (st tokenState, err error) {
+	err = s.read(ctx, func(tx *gorm.DB) error {
+		return s.row(tx, `SELECT @issued > {greatest}(c.valid_from, r.valid_from),
+				CAST(@asks AS text) = '' OR EXISTS (SELECT 1 FROM clients k WHERE k.id = @asks AND k.version = @version), {now}
+			FROM clients c, realm r WHERE c.id = @client`,
+			args{"client": check.ClientID, "issued": check.IssuedUS, "asks": check.asks.ID, "version": check.asks.Version},
+			&st.alive, &st.current, &st.now)
+	})
+	st.found = err == nil
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return st, err
 }

@@ -373,7 +373,7 @@ func (s *Store) clientGuess(in ClientCredentials) guess {
 // authentication and fn are done again from the database. fn must hand on the error of the store's method.
 func (s *Store) WithClient(ctx context.Context, in ClientCredentials, fn func(*Client) error) error {
 	known := s.clients.get(in.ID)
-	if known == nil || !known.fits(in.Secret) || (!known.Public && s.blocked.remaining(s.clientGuess(in).key) > 0) {
+	if known == nil || !known.fits(in.Secret) || (!known.Public && s.blocked.any() && s.blocked.remaining(s.clientGuess(in).key) > 0) {
 		return s.WithFreshClient(ctx, in, fn)
 	}
 	refusal := fn(known)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 )
@@ -463,8 +462,8 @@ func (s *Store) insertDevice(tx *gorm.DB, d *Device) (int64, error) {
 // grant makes the tokens of a device's present state.
 func (s *Store) grant(d *Device, c *Client, scope string, now int64) (*Grant, error) {
 	g, err := s.sign(Claims{
-		RegisteredClaims: jwt.RegisteredClaims{Subject: d.UserID.String()},
-		ClientID:         d.ClientID, Scope: scope, DeviceID: d.ID.String(), RefreshID: d.RefreshID.String(),
+		Subject:  d.UserID.String(),
+		ClientID: d.ClientID, Scope: scope, DeviceID: d.ID.String(), RefreshID: d.RefreshID.String(),
 	}, int64(d.IssuedAt), now, int64(d.ExpiresAt))
 	if err != nil {
 		return nil, err

@@ -127,6 +127,22 @@ func (s *Store) row(tx *gorm.DB, query string, a args, dest ...any) error {
 	return tx.Statement.ConnPool.QueryRowContext(tx.Statement.Context, text, values...).Scan(dest...)
 }
 
+// rows runs a statement and calls fn for each of its rows, with what scans it.
+func (s *Store) rows(tx *gorm.DB, query string, a args, fn func(scan func(dest ...any) error) error) error {
+	text, values := s.d.bind(query, a)
+	rows, err := tx.Statement.ConnPool.QueryContext(tx.Statement.Context, text, values...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := fn(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // openDatabase understands `sqlite:PATH` and `postgres://…`. It opens no connection yet on PostgreSQL.
 func openDatabase(cfg Config) (*dialect, *sql.DB, gorm.Dialector, error) {
 	d := &dialect{clock: cfg.Clock}

@@ -37,7 +37,7 @@ func (s *Store) Introspect(ctx context.Context, asks *Client, token string) (*In
 	}
 	return &Introspection{
 		TokenType: "Bearer", ClientID: t.ClientID, UserID: t.Subject, Username: t.Username, DeviceID: t.Claims.DeviceID, Scope: t.Scope,
-		IssuedAt: t.IssuedAt.Unix(), ExpiresAt: t.ExpiresAt.Unix(), Audience: t.Audience, Issuer: t.Issuer, ID: t.ID,
+		IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt, Audience: t.Audience, Issuer: t.Issuer, ID: t.ID,
 	}, nil
 }
 

@@ -41,6 +41,7 @@ type SigningKey struct {
 	ActivatesAt Micros // from here on it signs
 	RetiresAt   Micros // from here on it is not published; 0 while it is the newest
 
+	header  string // of the tokens that it signs, encoded; RFC 9068 section 2.1
 	public  crypto.PublicKey
 	private crypto.Signer
 }
@@ -63,10 +64,10 @@ type JWK struct {
 
 // keySet is one reading of the key table: never changed, only replaced.
 type keySet struct {
-	all    []*SigningKey // newest first
-	byKID  map[string]*SigningKey
-	jwks   []JWK
-	loaded time.Time
+	all      []*SigningKey // newest first
+	byHeader map[string]*SigningKey
+	jwks     []JWK
+	loaded   time.Time
 }
 
 // signer is the newest key that may sign.
@@ -216,7 +217,7 @@ func (s *Store) initKeys(ctx context.Context) error {
 }
 
 func (s *Store) loadKeys(ctx context.Context) error {
-	set := &keySet{byKID: map[string]*SigningKey{}, loaded: time.Now()}
+	set := &keySet{byHeader: map[string]*SigningKey{}, loaded: time.Now()}
 	var now int64
 	err := s.read(ctx, func(tx *gorm.DB) error {
 		if err := s.row(tx, `SELECT {now} FROM realm`, nil, &now); err != nil {
@@ -236,7 +237,7 @@ func (s *Store) loadKeys(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		set.byKID[k.KID] = k
+		set.byHeader[k.header] = k
 		set.jwks = append(set.jwks, jwk)
 	}
 	if len(set.all) == 0 {
@@ -259,7 +260,11 @@ func (k *SigningKey) load(secret *keyring) error {
 	if !ok || signingMethod(k.Alg) == nil {
 		return fmt.Errorf("a %T cannot sign %s", private, k.Alg)
 	}
-	k.private, k.public = signer, signer.Public()
+	header, err := json.Marshal(map[string]string{"typ": "at+jwt", "alg": k.Alg, "kid": k.KID})
+	if err != nil {
+		return err
+	}
+	k.private, k.public, k.header = signer, signer.Public(), b64(header)
 	return nil
 }
 

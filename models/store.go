@@ -107,6 +107,9 @@ type Store struct {
 
 	verified verifiedTokens
 
+	rotations gather[rotation, rotated]
+	checked   gather[tokenCheck, tokenState] // PostgreSQL only: SQLite reads without a round trip
+
 	horizon horizonKeeper
 	feed    feedHub // woken when the log has grown
 	acked   feedHub // woken when acknowledgements have come
@@ -152,6 +155,7 @@ func connect(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, log: cfg.Logger, stop: func() {}}
+	s.rotations.run, s.checked.run = s.rotateMany, s.checkDeviceTokens
 	if s.hasher, err = newHasher(cfg.Hash); err != nil {
 		return nil, err
 	}

@@ -159,6 +159,12 @@ type blockedSet struct {
 	until map[string]time.Time
 }
 
+func (b *blockedSet) any() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.until) > 0
+}
+
 func (b *blockedSet) remaining(key string) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

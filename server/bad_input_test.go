@@ -15,7 +15,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
-	"curfew/models"
 )
 
 // state is everything that a bad request might have changed.
@@ -151,8 +150,8 @@ func TestBadInput_AccessTokens(t *testing.T) {
 		g := k.signIn("anna")
 		genuine := g.str("access_token")
 		parts := strings.Split(genuine, ".")
-		var claims models.Claims
-		token, _, err := jwt.NewParser().ParseUnverified(genuine, &claims)
+		claims := jwt.MapClaims{}
+		token, _, err := jwt.NewParser().ParseUnverified(genuine, claims)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +176,7 @@ func TestBadInput_AccessTokens(t *testing.T) {
 			}
 			return raw
 		}
-		claims.ExpiresAt = jwt.NewNumericDate(time.Now().Add(time.Hour))
+		claims["exp"] = time.Now().Add(time.Hour).Unix()
 		b64 := base64.RawURLEncoding.EncodeToString
 		before := k.state()
 		for name, raw := range map[string]string{

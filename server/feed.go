@@ -365,7 +365,7 @@ func (st *stream) begin(c *gin.Context) error {
 
 func (st *stream) run() {
 	f := st.feed
-	expiry := time.NewTimer(time.Until(st.token.ExpiresAt.Time))
+	expiry := time.NewTimer(time.Until(time.Unix(st.token.ExpiresAt, 0)))
 	defer expiry.Stop()
 	heartbeat := time.NewTicker(heartbeatEvery)
 	defer heartbeat.Stop()

@@ -71,7 +71,7 @@ func (s *Server) grant(c *gin.Context, client *models.Client) (oauth2.TokenInfo,
 		}
 		st.deviceID = id
 	}
-	if st.name = strings.TrimSpace(form.Get("device_name")); st.name == "" {
+	if st.name = strings.TrimSpace(form.Get("device_name")); st.name == "" && grant == models.GrantPassword {
 		st.name = web.Platform(c.Request.UserAgent())
 	}
 	ctx := context.WithValue(c.Request.Context(), tokenRequestKey{}, st)

@@ -22,14 +22,16 @@ type mutant struct {
 	file  string // in the module
 	old   string
 	new   string
-	reuse bool // it shows with a reuse interval, else without one
+	and   [2]string // a second replacement, if one alone breaks nothing
+	reuse bool      // it shows with a reuse interval, else without one
 }
 
 var mutants = []mutant{
 	{
 		name: "rotation-read-then-write", file: "models/rotation.go", reuse: true,
-		old: `WHERE d.id = @device AND d.refresh_id = @current AND`,
-		new: `WHERE d.id = @device AND @current IN (SELECT refresh_id FROM devices WHERE id = @device) AND`,
+		old: `WHERE d.id = w.device AND d.refresh_id = w.token AND`,
+		new: `WHERE d.id = w.device AND`,
+		and: [2]string{` FOR NO KEY UPDATE OF d SKIP LOCKED)`, `)`},
 	},
 	{
 		name: "valid-from-is-the-clock-before-its-commit", file: "models/horizon.go", reuse: true,
@@ -41,8 +43,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "strict-check-forgets-the-client", file: "models/access_token.go", reuse: true,
-		old: `SELECT @issued > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) AND u.disabled_at = 0`,
-		new: `SELECT @issued > {greatest}(d.valid_from, u.valid_from, r.valid_from) AND u.disabled_at = 0`,
+		old: `a.issued > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) AND u.disabled_at = 0`,
+		new: `a.issued > {greatest}(d.valid_from, u.valid_from, r.valid_from) AND u.disabled_at = 0`,
 	},
 	{
 		name: "refresh-forgets-everyone", file: "models/device.go", reuse: true,
@@ -73,7 +75,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "reuse-unbounded-in-time", file: "models/rotation.go",
-		old: "within := now < int64(d.RotatedAt)+s.cfg.ReuseInterval.Microseconds()", new: "within := true",
+		old: "within := r.now < int64(d.RotatedAt)+s.cfg.ReuseInterval.Microseconds()", new: "within := true",
 	},
 	{
 		name: "sign-in-does-not-look-at-the-password-again", file: "models/device.go", reuse: true,
@@ -90,7 +92,7 @@ var mutants = []mutant{
 	{
 		name: "refresh-without-a-look-at-the-client", file: "models/rotation.go", reuse: true,
 		// The client's version says the same once more.
-		old: "AND d.client_id = @client AND u.id = d.user_id AND c.id = d.client_id\n\t\t\t\tAND c.version = @version AND",
+		old: "AND d.client_id = w.client AND u.id = d.user_id AND c.id = d.client_id\n\t\tAND c.version = w.version AND",
 		new: "AND u.id = d.user_id AND c.id = d.client_id AND",
 	},
 	{
@@ -125,8 +127,12 @@ func (m mutant) overlay(root, dir string) (string, error) {
 	if n := strings.Count(string(source), m.old); m.old == "" || n != 1 {
 		return "", fmt.Errorf("mutant %s: %q is %d times in %s; it must be there once", m.name, m.old, n, m.file)
 	}
+	if n := strings.Count(string(source), m.and[0]); m.and[0] != "" && n != 1 {
+		return "", fmt.Errorf("mutant %s: %q is %d times in %s; it must be there once", m.name, m.and[0], n, m.file)
+	}
 	mutated := filepath.Join(dir, m.name+".go")
-	if err := os.WriteFile(mutated, []byte(strings.Replace(string(source), m.old, m.new, 1)+extra[m.name]), 0o600); err != nil {
+	text := strings.Replace(strings.Replace(string(source), m.old, m.new, 1), m.and[0], m.and[1], 1)
+	if err := os.WriteFile(mutated, []byte(text+extra[m.name]), 0o600); err != nil {
 		return "", err
 	}
 	list, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})

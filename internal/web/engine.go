@@ -111,8 +111,9 @@ func observe(cfg EngineConfig) gin.HandlerFunc {
 			if route == "/healthz" || route == "/readyz" || route == "/metrics" {
 				level = slog.LevelDebug
 			}
-			cfg.Logger.Log(c.Request.Context(), level, "request", "request_id", id, "listener", cfg.Listener, "method", method(c.Request.Method),
-				"route", route, "status", c.Writer.Status(), "ms", float64(took.Microseconds())/1000, "ip", ClientIP(c))
+			cfg.Logger.LogAttrs(c.Request.Context(), level, "request", slog.String("request_id", id), slog.String("listener", cfg.Listener),
+				slog.String("method", method(c.Request.Method)), slog.String("route", route), slog.Int("status", c.Writer.Status()),
+				slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("ip", ClientIP(c)))
 		}()
 		c.Next()
 	}

@@ -1,0 +1,108 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// gather makes one statement of what many requests ask for at the same moment. A request that finds a lane free goes at
+// once, alone; those that come while the lanes are taken share the next statement. So nobody waits for company, and the more
+// there is to do, the less each of it costs. Every statement begins after all of its questions were asked.
+type gather[Q, A any] struct {
+	// run answers all questions with one statement, in their order.
+	run func(ctx context.Context, questions []Q) ([]A, error)
+
+	mu      sync.Mutex
+	waiting []*asked[Q, A]
+	lanes   int // in use
+}
+
+type asked[Q, A any] struct {
+	question Q
+	answer   A
+	err      error
+	done     chan struct{}
+}
+
+const (
+	gatherLanes = 2   // statements at a time
+	gatherMost  = 128 // questions of one statement
+)
+
+// ask waits for the answer. After queryTimeout, or when the caller has hung up, it returns [ErrUnavailable]; a question that
+// no statement has taken up by then never was.
+func (g *gather[Q, A]) ask(ctx context.Context, question Q) (A, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	a := &asked[Q, A]{question: question, done: make(chan struct{})}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, a)
+	free := g.lanes < gatherLanes
+	if free {
+		g.lanes++
+	}
+	g.mu.Unlock()
+	if free {
+		go g.work()
+	}
+	select {
+	case <-a.done:
+		return a.answer, a.err
+	case <-ctx.Done():
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.waiting = slices.DeleteFunc(g.waiting, func(w *asked[Q, A]) bool { return w == a })
+		var none A
+		return none, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+}
+
+// work is one lane, until nothing waits.
+func (g *gather[Q, A]) work() {
+	for {
+		g.mu.Lock()
+		n := min(len(g.waiting), gatherMost)
+		if n == 0 {
+			g.lanes--
+			g.mu.Unlock()
+			return
+		}
+		batch := slices.Clone(g.waiting[:n])
+		g.waiting = slices.Delete(g.waiting, 0, n)
+		g.mu.Unlock()
+
+		err := g.answer(batch)
+		if err != nil && !errors.Is(err, ErrUnavailable) {
+			for i := range batch { // whatever is wrong with one question is no concern of the others
+				batch[i].err = g.answer(batch[i : i+1])
+			}
+		} else {
+			for _, a := range batch {
+				a.err = err
+			}
+		}
+		for _, a := range batch {
+			close(a.done)
+		}
+	}
+}
+
+func (g *gather[Q, A]) answer(batch []*asked[Q, A]) error {
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	defer cancel()
+	questions := make([]Q, len(batch))
+	for i, a := range batch {
+		questions[i] = a.question
+	}
+	answers, err := g.run(ctx, questions)
+	if err != nil {
+		return err
+	}
+	for i, a := range batch {
+		a.answer = answers[i]
+	}
+	return nil
+}
