@@ -117,7 +117,7 @@ const deviceInfo = `SELECT d.*, u.username, c.name AS client_name,
 	FROM devices d, users u, clients c, realm r WHERE u.id = d.user_id AND c.id = d.client_id AND `
 
 // scanLimit is how many devices one page looks at when no index finds those of its filter.
-const scanLimit = 5000
+const scanLimit = 2500
 
 // ListDevices returns a page of the devices that the filter selects, the newest GUID first. So that every page is quick,
 // a page of a filter by status or text looks at some thousands of devices only: it may hold fewer than the limit, or

@@ -8,9 +8,10 @@ import (
 	"sync"
 )
 
-// gather makes one statement of what many requests ask for at the same moment. A request that finds a lane free goes at
-// once, alone; those that come while the lanes are taken share the next statement. So nobody waits for company, and the more
-// there is to do, the less each of it costs. Every statement begins after all of its questions were asked.
+// gather makes one statement of what many requests ask for at the same moment. A request that finds nothing under way goes
+// at once, alone; those that come while a statement runs share the next one, and when they have become many, a second lane
+// opens. So nobody waits for company, and the more there is to do, the less each of it costs. Every statement begins after
+// all of its questions were asked.
 type gather[Q, A any] struct {
 	// run answers all questions with one statement, in their order.
 	run func(ctx context.Context, questions []Q) ([]A, error)
@@ -28,8 +29,9 @@ type asked[Q, A any] struct {
 }
 
 const (
-	gatherLanes = 2   // statements at a time
-	gatherMost  = 128 // questions of one statement
+	gatherLanes  = 4   // statements at a time
+	gatherEnough = 32  // questions that wait make another lane worth its while
+	gatherMost   = 128 // questions of one statement
 )
 
 // ask waits for the answer. After queryTimeout, or when the caller has hung up, it returns [ErrUnavailable]; a question that
@@ -40,12 +42,12 @@ func (g *gather[Q, A]) ask(ctx context.Context, question Q) (A, error) {
 	a := &asked[Q, A]{question: question, done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, a)
-	free := g.lanes < gatherLanes
-	if free {
+	open := g.lanes == 0 || (g.lanes < gatherLanes && len(g.waiting) >= gatherEnough)
+	if open {
 		g.lanes++
 	}
 	g.mu.Unlock()
-	if free {
+	if open {
 		go g.work()
 	}
 	select {

@@ -31,8 +31,8 @@ type HashConfig struct {
 	Time    uint32 // passes over the memory; default 2
 	Threads uint8  // lanes, each on a CPU of its own while it runs; default 1
 
-	Concurrency int // hashes at a time; default the CPUs that the process may use. Concurrency × Memory is the memory bill.
-	Queue       int // how many may wait beyond those that run; default 16 × Concurrency
+	Concurrency int // hashes at a time; default the CPUs that the process may use, less one for everything else. Concurrency × Memory is the memory bill.
+	Queue       int // how many may wait beyond those that run; default 32 × Concurrency
 }
 
 const (
@@ -75,13 +75,13 @@ func newHasher(cfg HashConfig) (*hasher, error) {
 		cfg.Threads = 1
 	}
 	if cfg.Concurrency == 0 {
-		cfg.Concurrency = runtime.GOMAXPROCS(0) // unlike NumCPU it knows the container's share
+		cfg.Concurrency = max(1, runtime.GOMAXPROCS(0)-1) // unlike NumCPU it knows the container's share
 	}
 	if cfg.Concurrency < 1 || cfg.Concurrency > 1<<16 {
 		return nil, invalid("password hashes at a time: it takes 1 to %d", 1<<16)
 	}
 	if cfg.Queue == 0 {
-		cfg.Queue = 16 * cfg.Concurrency
+		cfg.Queue = 32 * cfg.Concurrency
 	}
 	if cfg.Queue < 1 || cfg.Queue > 1<<24 {
 		return nil, invalid("the queue for password hashes: it takes 1 to %d", 1<<24)
