@@ -44,7 +44,7 @@ func timed(addr string, n int, request func(i int) []byte, after func(body []byt
 
 // signOut: the time does not depend on how many devices are below.
 func (b *bench) signOut(ctx context.Context) error {
-	big, err := b.mainWorld(ctx)
+	big, err := b.bigWorld(ctx)
 	if err != nil {
 		return err
 	}
@@ -107,11 +107,10 @@ func (b *bench) growth(ctx context.Context) error {
 	defer ten.stop(ctx)
 	worlds := []*world{ten, big}
 	if b.opt.Long {
-		huge, err := b.rig.newWorld(ctx, "ten_million", 10_000_000)
+		huge, err := b.bigWorld(ctx)
 		if err != nil {
 			return err
 		}
-		defer huge.stop(ctx)
 		worlds = append(worlds, huge)
 	}
 	const kinds = 3
@@ -168,7 +167,7 @@ func (b *bench) growth(ctx context.Context) error {
 
 // lists: a page of the admin list, any filter, first and far.
 func (b *bench) lists(ctx context.Context) error {
-	w, err := b.mainWorld(ctx)
+	w, err := b.bigWorld(ctx)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ type runCommand struct {
 	Repeat      int           `help:"Measurements of which the median counts." default:"3"`
 	Concurrency int           `help:"Requests at a time." default:"32"`
 	Storm       int           `help:"Refreshes of 1,000 devices after which the table must not have grown." default:"1000000"`
-	Long        bool          `help:"Measure growth and lists with 10 million devices too, which takes long to fill."`
+	Long        bool          `help:"Measure growth, signing out and lists with 10 million devices too, which takes minutes to fill."`
 	Short       bool          `help:"Everything small, in less than 90 seconds: to see that it runs, not for figures."`
 	LogLevel    string        `help:"CURFEW_LOG_LEVEL of the nodes." default:"info" enum:"debug,info,warn,error"`
 	Profile     string        `help:"Write a CPU profile of the node under each load into this folder." type:"path"`
@@ -112,6 +112,7 @@ type bench struct {
 	rig    *rig
 	main   *world
 	small  *world
+	big    *world
 	report *report
 }
 
@@ -166,6 +167,17 @@ func (b *bench) smallWorld(ctx context.Context) (w *world, err error) {
 		b.small, err = b.rig.newWorld(ctx, "small", 1000)
 	}
 	return b.small, err
+}
+
+// bigWorld has the most devices that were asked for.
+func (b *bench) bigWorld(ctx context.Context) (w *world, err error) {
+	if !b.opt.Long {
+		return b.mainWorld(ctx)
+	}
+	if b.big == nil {
+		b.big, err = b.rig.newWorld(ctx, "ten_million", max(b.opt.Devices, 10_000_000))
+	}
+	return b.big, err
 }
 
 func (b *bench) keep(f figures) figures {

@@ -59,7 +59,7 @@ func newRig(ctx context.Context, logLevel string) (_ *rig, err error) {
 	rand.Read(secret)
 	r.secret = hex.EncodeToString(secret)
 	// As installed, durable; more memory and longer checkpoints, as on any server that somebody set up.
-	if r.cluster, err = pgcluster.Start(ctx, "shared_buffers=512MB", "max_wal_size=4GB", "checkpoint_timeout=15min"); err != nil {
+	if r.cluster, err = pgcluster.Start(ctx, "shared_buffers=512MB", "max_wal_size=4GB", "checkpoint_timeout=15min", "wal_compression=lz4"); err != nil {
 		return nil, err
 	}
 	addr, err := freeAddr()
