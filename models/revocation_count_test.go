@@ -14,8 +14,13 @@ func TestRevoke_CountsADeviceOnce(t *testing.T) {
 		filter := Target{Level: LevelDevice, Filter: DeviceFilter{UserID: anna.ID}}
 		user := Target{Level: LevelUser, Subject: anna.ID.String()}
 		for _, pair := range [][2]Target{
-			{filter, user}, {user, filter}, {filter, filter}, {user, user},
-			{{Level: LevelEveryone}, filter}, {{Level: LevelClient, Subject: "web"}, filter}, {{Level: LevelClient, Subject: "web"}, user},
+			{filter, user},
+			{user, filter},
+			{filter, filter},
+			{user, user},
+			{{Level: LevelEveryone}, filter},
+			{{Level: LevelClient, Subject: "web"}, filter},
+			{{Level: LevelClient, Subject: "web"}, user},
 		} {
 			devices := []uuid.UUID{k.signIn(anna).DeviceID, k.signIn(anna).DeviceID, k.signIn(anna).DeviceID}
 			outs := k.together(pair[0], pair[1])
