@@ -41,7 +41,10 @@ const never = Micros(math.MaxInt64)
 const aliveDevice = signedIn + ` AND u.disabled_at = 0`
 
 // signedIn is that without its last condition: what disabling the user is about to end.
-const signedIn = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) AND d.expires_at > {now}`
+const signedIn = notSignedOut + ` AND d.expires_at > {now}`
+
+// notSignedOut is that whatever the clock says.
+const notSignedOut = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from)`
 
 // The states of a device.
 const (
@@ -102,7 +105,7 @@ func (s *Store) selects(f DeviceFilter) (where string, a args, err error) {
 	case StatusActive:
 		add(aliveDevice, "", nil)
 	case StatusExpired:
-		add(`d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) AND u.disabled_at = 0 AND d.expires_at <= {now}`, "", nil)
+		add(notSignedOut+` AND u.disabled_at = 0 AND d.expires_at <= {now}`, "", nil)
 	case StatusRevoked:
 		add(`(d.signed_in_at <= {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) OR u.disabled_at <> 0)`, "", nil)
 	default:

@@ -161,11 +161,7 @@ func (s *Store) revokeIn(tx *gorm.DB, t Target, why Reason, by Actor) (*SignOut,
 		if errID != nil {
 			return nil, ErrNotFound
 		}
-		if _, err := s.lockUser(tx, id); err != nil {
-			return nil, err
-		}
-		err = s.row(tx, `SELECT count(*) FROM devices d, users u, clients c, realm r
-			WHERE d.user_id = @id AND u.id = d.user_id AND c.id = d.client_id AND `+signedIn, args{"id": id}, &out.Count)
+		_, err = s.lockUser(tx, id)
 	case LevelClient:
 		_, err = s.lockClient(tx, t.Subject, &Client{})
 	case LevelEveryone:
@@ -181,6 +177,13 @@ func (s *Store) revokeIn(tx *gorm.DB, t Target, why Reason, by Actor) (*SignOut,
 	turn, err := s.takeTurn(tx, 1)
 	if err != nil {
 		return nil, err
+	}
+	if t.Level == LevelUser {
+		// Counted in its turn: what signed out some of them before is committed, and what comes later finds them out.
+		if err := s.row(tx, `SELECT count(*) FROM devices d, users u, clients c, realm r
+			WHERE d.user_id = @id AND u.id = d.user_id AND c.id = d.client_id AND `+signedIn, args{"id": t.Subject}, &out.Count); err != nil {
+			return nil, err
+		}
 	}
 	// One row each; the level's own, whatever the number of devices below it.
 	move := map[Level]string{
@@ -245,8 +248,8 @@ func (s *Store) revokeBatch(tx *gorm.DB, t Target, after uuid.UUID, limit int, w
 	return out, last, s.revokeDevices(tx, out, live, why, by, nil)
 }
 
-// revokeDevices moves the valid_from of devices whose rows are locked, and appends one event each. extra goes into the
-// audit log beside the reason.
+// revokeDevices moves the valid_from of devices whose rows are locked, and appends one event each. One that a wider
+// sign-out has ended since it was looked at is out already, and gets none. extra goes into the audit log beside the reason.
 func (s *Store) revokeDevices(tx *gorm.DB, out *SignOut, devices []*Device, why Reason, by Actor, extra detail) error {
 	if len(devices) == 0 {
 		return nil
@@ -255,16 +258,36 @@ func (s *Store) revokeDevices(tx *gorm.DB, out *SignOut, devices []*Device, why 
 	if err != nil {
 		return err
 	}
+	ids := make([]uuid.UUID, len(devices))
+	for i, d := range devices {
+		ids[i] = d.ID
+	}
+	// A row's lock does not keep its user, its client or everyone from being signed out. Whoever does that takes a turn, and this
+	// statement begins after ours: it sees all that came before, and what comes after sees it.
+	var moved []string
+	if err := tx.Raw(s.d.words.Replace(`UPDATE devices SET valid_from = CASE WHEN issued_at > ? THEN issued_at ELSE ? END
+		WHERE id IN (SELECT d.id FROM devices d, users u, clients c, realm r WHERE d.id IN ? AND u.id = d.user_id AND c.id = d.client_id
+			AND `+notSignedOut+`) RETURNING CAST(id AS text)`), turn.Now, turn.Now, ids).Scan(&moved).Error; err != nil {
+		return err
+	}
+	if out := len(devices) - len(moved); out > 0 {
+		devices = slices.DeleteFunc(slices.Clone(devices), func(d *Device) bool { return !slices.Contains(moved, d.ID.String()) })
+		if len(devices) != len(moved) {
+			return fmt.Errorf("valid_from of %d devices: %d rows moved", len(devices), len(moved))
+		}
+		turn.LastSeq -= int64(out)
+		if _, err := s.exec(tx, `UPDATE realm SET last_seq = @seq`, args{"seq": turn.LastSeq}); err != nil || len(devices) == 0 {
+			return err
+		}
+	}
 	kind := AuditRevoked
 	if why == ReasonReuse {
 		kind = AuditReplay
 	}
-	ids := make([]uuid.UUID, len(devices))
 	events := make([]*Revocation, len(devices))
 	for i, d := range devices {
 		// Whatever issues for a device writes its row, so the row knows its newest issue time.
 		d.ValidFrom = max(Micros(turn.Now), d.IssuedAt)
-		ids[i] = d.ID
 		events[i] = &Revocation{
 			Seq: turn.LastSeq - int64(len(devices)-1-i), Level: LevelDevice, Subject: d.ID.String(), ValidFrom: d.ValidFrom, Reason: why,
 			Entity: by.Entity, Actor: by.ID, CreatedAt: Micros(turn.Now), ExpiresAt: Micros(turn.ExpiresAt),
@@ -278,13 +301,6 @@ func (s *Store) revokeDevices(tx *gorm.DB, out *SignOut, devices []*Device, why 
 		}, by); err != nil {
 			return err
 		}
-	}
-	res := tx.Exec(`UPDATE devices SET valid_from = CASE WHEN issued_at > ? THEN issued_at ELSE ? END WHERE id IN ?`, turn.Now, turn.Now, ids)
-	if res.Error != nil {
-		return res.Error
-	}
-	if res.RowsAffected != int64(len(devices)) {
-		return fmt.Errorf("valid_from of %d devices: %d rows moved", len(devices), res.RowsAffected)
 	}
 	out.Count += len(devices)
 	out.Revocation = events[len(events)-1]

@@ -174,9 +174,9 @@ func connect(cfg Config) (*Store, error) {
 		SkipDefaultTransaction: true,
 		DisableAutomaticPing:   true,
 		// Values never reach the log: they are hashes, names and addresses.
-		Logger: logger.NewSlogLogger(cfg.Logger, logger.Config{
+		Logger: queryLogger{logger.NewSlogLogger(cfg.Logger, logger.Config{
 			ParameterizedQueries: true, SlowThreshold: 500 * time.Millisecond, IgnoreRecordNotFoundError: true, LogLevel: logger.Error,
-		}),
+		})},
 	})
 	if err != nil {
 		s.sqldb.Close()

@@ -48,8 +48,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "refresh-forgets-everyone", file: "models/device.go", reuse: true,
-		old: "const signedIn = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from)",
-		new: "const signedIn = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from)",
+		old: "const notSignedOut = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from)",
+		new: "const notSignedOut = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from)",
 	},
 	{
 		name: "local-check-forgets-the-user", file: "verify/index.go", reuse: true,

@@ -177,6 +177,19 @@ func TestCommands(t *testing.T) {
 		if status, _ := r.token("grant_type", "password", "client_id", "web", "username", "alice", "password", changed); status != http.StatusOK {
 			t.Errorf("sign-in with the new password: %d", status)
 		}
+		for _, wrong := range [][]string{{}, {"--on", "--off"}} {
+			b.refuse(2, "", append([]string{"user", "admin", "alice"}, wrong...), "--off")
+		}
+		if line := b.run("", "user", "admin", "alice", "--on"); line != "user alice: an admin\n" {
+			t.Errorf("user admin --on: %q", line)
+		}
+		out = b.signOut("user", "admin", "alice", "--off")
+		if out.Revocation.Reason != "admin_removed" || out.count() != 1 {
+			t.Errorf("user admin --off: %s, %d devices", out.Revocation.Reason, out.count())
+		}
+		if line := b.run("", "user", "admin", "alice", "--off"); line != "user alice: no admin\n" {
+			t.Errorf("user admin --off of somebody who is none: %q", line)
+		}
 		var users []listed
 		b.list(&users, "user", "list")
 		if len(users) != 2 || users[0].Username != "alice" || users[0].Disabled || !users[1].Admin {

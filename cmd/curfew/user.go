@@ -19,6 +19,7 @@ type userCommands struct {
 	Disable userDisableCommand `cmd:"" help:"Disable a user: signed out everywhere, and no sign-in."`
 	Enable  userEnableCommand  `cmd:"" help:"Enable a user again; old tokens stay dead."`
 	Passwd  userPasswdCommand  `cmd:"" help:"Set a user's password, and sign the user out everywhere."`
+	Admin   userAdminCommand   `cmd:"" help:"Make a user an admin, or no admin any more, which signs the user out everywhere."`
 	Import  userImportCommand  `cmd:"" help:"Add users with the password hashes of another system."`
 	Delete  userDeleteCommand  `cmd:"" help:"Delete a user and the devices. All tokens die."`
 }
@@ -149,6 +150,21 @@ func (c *userPasswdCommand) Run(p *program) error {
 		return err
 	}
 	return p.changeUser(c.Name, "password changed", models.UserPatch{Password: &password}, c.receiptFlags)
+}
+
+type userAdminCommand struct {
+	Name string `arg:"" help:"User name."`
+	On   bool   `xor:"to" required:"" help:"The user may have tokens for the admin API."`
+	Off  bool   `xor:"to" required:"" help:"No more. Signs the user out everywhere, if it could."`
+	receiptFlags
+}
+
+func (c *userAdminCommand) Run(p *program) error {
+	did := "an admin"
+	if c.Off {
+		did = "no admin"
+	}
+	return p.changeUser(c.Name, did, models.UserPatch{Admin: &c.On}, c.receiptFlags)
 }
 
 type userDeleteCommand struct {

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +23,8 @@ import (
 // maxBody bounds a JSON body.
 const maxBody = 64 << 10
 
-// BindJSON reads a JSON body strictly: its type, its size, no field that is not known, none twice, nothing behind it.
+// BindJSON reads a JSON body strictly: its type, its size, an object, no field that is not known by exactly that name, none
+// twice, nothing behind it. dst points to a struct of plain fields.
 func BindJSON(c *gin.Context, dst any) error {
 	if ct, _, err := mime.ParseMediaType(c.GetHeader("Content-Type")); err != nil || ct != "application/json" {
 		return &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "the body takes Content-Type: application/json"}
@@ -38,6 +40,9 @@ func BindJSON(c *gin.Context, dst any) error {
 	if !utf8.Valid(body) || strings.Contains(string(body), `\u0000`) {
 		return Invalid("the body is not UTF-8 text without NUL")
 	}
+	if !strings.HasPrefix(strings.TrimLeft(string(body), " \t\r\n"), "{") { // the decoder takes null for an empty one
+		return Invalid("the body: it takes a JSON object")
+	}
 	dec := json.NewDecoder(strings.NewReader(string(body)))
 	dec.DisallowUnknownFields()
 	err = dec.Decode(dst)
@@ -50,32 +55,41 @@ func BindJSON(c *gin.Context, dst any) error {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Invalid("the body goes on after its JSON value")
 	}
-	if name := doubled(body); name != "" {
-		return Invalid("the body: the field %s is there more than once", name)
-	}
-	return nil
+	return checkNames(body, dst)
 }
 
-// doubled finds a field that an object with known fields only has more than once: one reader takes the first, another the
-// last. Like the decoder it does not mind the case.
-func doubled(object []byte) string {
-	dec := json.NewDecoder(bytes.NewReader(object))
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return ""
+// checkNames finds a field of a decoded object that is there more than once, since one reader takes the first and another the
+// last, and one that differs in case from what the decoder took it for.
+func checkNames(object []byte, dst any) error {
+	known := map[string]bool{} // and whether it was seen
+	t := reflect.TypeOf(dst).Elem()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		known[name] = false
 	}
-	var seen []string
+	dec := json.NewDecoder(bytes.NewReader(object))
+	if _, err := dec.Token(); err != nil {
+		return err
+	}
 	for dec.More() {
 		token, err := dec.Token()
-		name, ok := token.(string)
-		if err != nil || !ok || dec.Decode(new(json.RawMessage)) != nil {
-			return ""
+		if err != nil {
+			return err
 		}
-		if slices.ContainsFunc(seen, func(other string) bool { return strings.EqualFold(name, other) }) {
-			return name
+		name, _ := token.(string)
+		seen, ok := known[name]
+		switch {
+		case !ok:
+			return Invalid("the body: unknown field %q", shorten(name))
+		case seen:
+			return Invalid("the body: the field %s is there more than once", name)
 		}
-		seen = append(seen, name)
+		known[name] = true
+		if err := dec.Decode(new(json.RawMessage)); err != nil {
+			return err
+		}
 	}
-	return ""
+	return nil
 }
 
 // Query reads the query strictly: no parameter that is not known, none twice, none empty.
