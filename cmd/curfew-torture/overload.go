@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,18 +21,23 @@ import (
 )
 
 type overloadCommand struct {
-	Long bool `help:"Thirty seconds instead of five."`
-	Idle int  `default:"10000" help:"Idle connections, as far as the limit on open files allows."`
+	Long   bool   `help:"Thirty seconds instead of five."`
+	Idle   int    `default:"10000" help:"Idle connections, as far as the limit on open files allows."`
+	Binary string `help:"A built cmd/curfew instead of this tree's." type:"existingfile"`
+	brief  bool   // for the short form: enough to see wrong answers, too little to measure
 }
 
 // Run loads one node with ten times more sign-ins than it can hash, then with clients that are slow on purpose, and measures what
 // the others get. It fails for a wrong answer, not for a slow machine: the harness shares the CPUs with the server.
 func (c *overloadCommand) Run(ctx context.Context) error {
-	length := 5 * time.Second
-	if c.Long {
+	length, each := 5*time.Second, 3*time.Second
+	switch {
+	case c.Long:
 		length = 30 * time.Second
+	case c.brief:
+		length, each = 2*time.Second, time.Second
 	}
-	r, err := newRig(ctx, rigConfig{Database: "postgres", Nodes: 1, Env: map[string]string{
+	r, err := newRig(ctx, rigConfig{Binary: c.Binary, Database: "postgres", Nodes: 1, Env: map[string]string{
 		"HASH_MEMORY": "", "HASH_TIME": "", "HASH_CONCURRENCY": "", "HASH_QUEUE": "", // the product's own
 	}})
 	if err != nil {
@@ -43,7 +49,7 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 		return err
 	}
 	o := &overload{storm: st, node: r.nodes[0]}
-	calm := o.measure(ctx, 3*time.Second)
+	calm := o.measure(ctx, each)
 	fmt.Printf("unloaded:           %s; server uses %d MB\n", calm, o.memory("VmRSS"))
 
 	capacity := o.capacity(ctx)
@@ -57,7 +63,7 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 	} {
 		codes, m := o.flood(ctx, 10*capacity, length, flood.username)
 		fmt.Printf("%-19s %s (p99 × %.1f); sign-ins %s; server used at most %d MB\n", flood.name+":", m, ratio(m, calm), codes, o.memory("VmHWM"))
-		sleep(ctx, 2*time.Second)
+		sleep(ctx, each*2/3)
 	}
 
 	for _, attack := range []struct {
@@ -69,11 +75,14 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 		{"idle connections", func(ctx context.Context) (string, func()) { return o.idle(c.Idle) }},
 	} {
 		said, stop := attack.run(ctx)
-		m := o.measure(ctx, 3*time.Second)
+		m := o.measure(ctx, each)
 		fmt.Printf("%-19s %s (p99 × %.1f); %s; server uses %d MB\n", attack.name+":", m, ratio(m, calm), said, o.memory("VmRSS"))
 		stop()
 	}
 	problems := append(o.wrong, st.verdict(ctx, nil)...)
+	if most, bound := o.memory("VmHWM"), maxMemory(); most == 0 || most > bound {
+		problems = append(problems, fmt.Sprintf("the server used %d MB; %d are allowed", most, bound))
+	}
 	for _, p := range problems[:min(len(problems), 10)] {
 		fmt.Printf("  BROKEN: %s\n", p)
 	}
@@ -82,6 +91,9 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// maxMemory bounds what the server may use, in MB: twice what it was seen to, and more for each CPU, since each hashes.
+func maxMemory() int { return 256 + 32*runtime.NumCPU() }
 
 type overload struct {
 	*storm
@@ -145,7 +157,7 @@ func (o *overload) capacity(ctx context.Context) float64 {
 		})
 	}
 	wg.Wait()
-	return float64(n.Load()) / 2
+	return max(1, float64(n.Load())/2)
 }
 
 // flood asks for sign-ins at a rate, whatever is answered, and measures the others meanwhile.
@@ -156,6 +168,7 @@ func (o *overload) flood(ctx context.Context, rate float64, length time.Duration
 	}
 	var mu sync.Mutex
 	count := map[string]int{}
+	whole := ctx // a request that is under way when the flood ends still gets its answer
 	ctx, cancel := context.WithTimeout(ctx, length+500*time.Millisecond)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -190,7 +203,7 @@ func (o *overload) flood(ctx context.Context, rate float64, length time.Duration
 		}
 	})
 	time.Sleep(500 * time.Millisecond)
-	m = o.measure(ctx, length-500*time.Millisecond)
+	m = o.measure(whole, length-500*time.Millisecond)
 	wg.Wait()
 	var parts []string
 	for code, n := range count {

@@ -20,12 +20,16 @@ type pgbouncerCommand struct {
 	Duration time.Duration `default:"8s" help:"How long requests are made."`
 	Seed     uint64        `default:"1" help:"Chooses what is done."`
 	Binary   string        `help:"A built cmd/curfew instead of this tree's." type:"existingfile"`
+	brief    bool          // for the short form: with notifications only
 }
 
 // Run holds the history of nodes behind pgbouncer in transaction mode against the specification: with notifications by a
 // direct connection, and with the poll alone.
 func (c *pgbouncerCommand) Run(ctx context.Context) error {
 	for _, direct := range []bool{true, false} {
+		if c.brief && !direct {
+			continue
+		}
 		cfg := historyConfig{Binary: c.Binary, Database: "postgres", Nodes: 2, Duration: c.Duration / 2, Seed: c.Seed, Reuse: true}
 		cfg.Rig = func(rc *rigConfig) {
 			rc.URL = func(r *rig, straight string) (string, error) { return throughPgbouncer(ctx, r, straight, direct) }

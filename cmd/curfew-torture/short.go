@@ -35,6 +35,10 @@ func (c *shortCommand) Run(ctx context.Context) error {
 		}},
 		{"secrets", func() error { return (&secretsCommand{Duration: 3 * time.Second, Seed: 1, Binary: binary}).Run(ctx) }},
 		{"upgrade", func() error { return (&upgradeCommand{Binary: binary}).Run(ctx) }},
+		{"pgbouncer", func() error {
+			return (&pgbouncerCommand{Duration: 4 * time.Second, Seed: 1, Binary: binary, brief: true}).Run(ctx)
+		}},
+		{"overload", func() error { return (&overloadCommand{Idle: 2000, Binary: binary, brief: true}).Run(ctx) }},
 	} {
 		start := time.Now()
 		fmt.Printf("== %s\n", part.name)
