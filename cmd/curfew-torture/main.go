@@ -26,7 +26,7 @@ var commands struct {
 	Timing    timingCommand    `cmd:"" help:"Compare the answer times of known and unknown users, right and wrong secrets."`
 	Fuzz      fuzzCommand      `cmd:"" help:"Fuzz whatever parses foreign input, one function after the other."`
 	Directed  directedCommand  `cmd:"" help:"Only the directed schedules, on the product."`
-	Short     shortCommand     `cmd:"" help:"A little of everything, in about three minutes."`
+	Short     shortCommand     `cmd:"" help:"A little of everything, in about four minutes."`
 	OneRun    oneRunCommand    `cmd:"" hidden:""`
 }
 

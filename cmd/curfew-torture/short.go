@@ -9,7 +9,7 @@ import (
 
 type shortCommand struct{}
 
-// Run is the form for every change: a little of everything, in about three minutes on two cores.
+// Run is the form for every change: a little of everything, in about four minutes on two cores.
 func (c *shortCommand) Run(ctx context.Context) error {
 	var failed []error
 	begun := time.Now()
