@@ -12,6 +12,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 	"gorm.io/gorm"
 )
 
@@ -272,10 +273,11 @@ func (s *Store) checkDeviceToken(ctx context.Context, check tokenCheck) (st toke
 // checkDeviceTokens is that for many, on PostgreSQL.
 func (s *Store) checkDeviceTokens(ctx context.Context, checks []tokenCheck) ([]tokenState, error) {
 	n := len(checks)
-	devices, users, rids := make([][16]byte, n), make([][16]byte, n), make([][16]byte, n)
+	devices, users, rids := make([]pgtype.UUID, n), make([]pgtype.UUID, n), make([]pgtype.UUID, n)
 	clients, issues, asks, versions := make([]string, n), make([]int64, n), make([]string, n), make([]int64, n)
 	for i, t := range checks {
-		devices[i], users[i], rids[i], clients[i], issues[i] = t.device, t.user, t.rid, t.ClientID, t.IssuedUS
+		devices[i], users[i], rids[i] = uuidOf(t.device), uuidOf(t.user), uuidOf(t.rid)
+		clients[i], issues[i] = t.ClientID, t.IssuedUS
 		asks[i], versions[i] = t.asks.ID, t.asks.Version
 	}
 	states := make([]tokenState, n)

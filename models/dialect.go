@@ -13,7 +13,9 @@ import (
 	"time"
 
 	gormlite "github.com/glebarez/sqlite"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -51,6 +53,10 @@ var (
 
 // args are the named parameters of a statement.
 type args map[string]any
+
+// uuidOf is an element of a uuid[]. A list of these is one of the types that pgx can send without having asked what the
+// statement takes, which it does not behind pgbouncer (default_query_exec_mode=exec).
+func uuidOf(id uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }
 
 // bind gives the driver's form of a statement and its parameters in the driver's order.
 func (d *dialect) bind(query string, a args) (string, []any) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 	"gorm.io/gorm"
 )
 
@@ -136,10 +137,10 @@ func (s *Store) rotateAll(tx *gorm.DB, wanted []rotation) ([]rotated, error) {
 		return done, nil
 	}
 	n := len(wanted)
-	devices, tokens, nexts := make([][16]byte, n), make([][16]byte, n), make([][16]byte, n)
+	devices, tokens, nexts := make([]pgtype.UUID, n), make([]pgtype.UUID, n), make([]pgtype.UUID, n)
 	clients, versions, ips, agents := make([]string, n), make([]int64, n), make([]string, n), make([]string, n)
 	for i, w := range wanted {
-		devices[i], tokens[i], nexts[i] = w.DeviceID, w.RefreshID, w.next
+		devices[i], tokens[i], nexts[i] = uuidOf(w.DeviceID), uuidOf(w.RefreshID), uuidOf(w.next)
 		clients[i], versions[i], ips[i], agents[i] = w.client.ID, w.client.Version, w.origin.IP, w.origin.UserAgent
 	}
 	err := s.rows(tx, wantedMany+rotate, args{

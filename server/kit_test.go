@@ -20,7 +20,7 @@ import (
 	"curfew/models"
 )
 
-func TestMain(m *testing.M) { os.Exit(apitest.Main("public", testdb.Main(m))) }
+func TestMain(m *testing.M) { os.Exit(apitest.Main("public", testdb.Main(m), apitest.AllOperations)) }
 
 const (
 	testPassword = "correct horse battery"
@@ -49,7 +49,7 @@ func newKit(t *testing.T, dbURL string, change ...func(*models.Config)) *kit {
 	var handler http.Handler
 	k := &kit{t: t, http: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))}
 	t.Cleanup(k.http.Close)
-	k.http.Client().Transport = apitest.Transport{Fail: t.Errorf}
+	k.http.Client().Transport = apitest.Transport{Fail: t.Errorf, Listener: "public"}
 	k.url = k.http.URL
 	cfg := models.Config{
 		DatabaseURL: dbURL, Issuer: k.url, Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: 30 * time.Second,

@@ -12,12 +12,13 @@ import (
 	"github.com/google/uuid"
 
 	"curfew/internal/apitest"
+	"curfew/internal/testdb"
 	"curfew/models"
 )
 
 // The whole life over HTTP: sign in, list, rename, refresh, sign out one, sign out everywhere.
 func TestFlows(t *testing.T) {
-	forEachDB(t, func(t *testing.T, k *kit) {
+	flows := func(t *testing.T, k *kit) {
 		id := uuid.NewString()
 		phone := k.signIn("anna", "device_id", id, "device_name", "Anna's phone")
 		if phone.str("device_id") != id || phone.str("token_type") != "Bearer" || phone.json["expires_in"] != 300.0 || phone.str("scope") != "settings profile" ||
@@ -73,6 +74,17 @@ func TestFlows(t *testing.T) {
 		if a := k.bearer("GET", "/settings/devices", next.str("access_token"), ""); a.status != 401 || !strings.Contains(a.header.Get("WWW-Authenticate"), `error="invalid_token"`) {
 			t.Fatalf("%d %v", a.status, a.header)
 		}
+	}
+	forEachDB(t, flows)
+	t.Run("PostgreSQL behind pgbouncer", func(t *testing.T) { // what docs/operations.md says of it: no statement asks for its types
+		dbURL, err := url.Parse(testdb.Postgres(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := dbURL.Query()
+		q.Set("default_query_exec_mode", "exec")
+		dbURL.RawQuery = q.Encode()
+		flows(t, newKit(t, dbURL.String()))
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -18,13 +19,14 @@ import (
 type pgbouncerCommand struct {
 	Duration time.Duration `default:"8s" help:"How long requests are made."`
 	Seed     uint64        `default:"1" help:"Chooses what is done."`
+	Binary   string        `help:"A built cmd/curfew instead of this tree's." type:"existingfile"`
 }
 
 // Run holds the history of nodes behind pgbouncer in transaction mode against the specification: with notifications by a
 // direct connection, and with the poll alone.
 func (c *pgbouncerCommand) Run(ctx context.Context) error {
 	for _, direct := range []bool{true, false} {
-		cfg := historyConfig{Database: "postgres", Nodes: 2, Duration: c.Duration / 2, Seed: c.Seed, Reuse: true}
+		cfg := historyConfig{Binary: c.Binary, Database: "postgres", Nodes: 2, Duration: c.Duration / 2, Seed: c.Seed, Reuse: true}
 		cfg.Rig = func(rc *rigConfig) {
 			rc.URL = func(r *rig, straight string) (string, error) { return throughPgbouncer(ctx, r, straight, direct) }
 		}
@@ -34,7 +36,11 @@ func (c *pgbouncerCommand) Run(ctx context.Context) error {
 		}
 		fmt.Print(v.report(map[bool]string{true: "pgbouncer, notifications by a direct connection", false: "pgbouncer, notifications through it do not come: the poll"}[direct]))
 		if v.failed() {
-			return fmt.Errorf("behind pgbouncer the history is not what the specification allows")
+			return errors.New("behind pgbouncer the history is not what the specification allows")
+		}
+		// What got no answer may have happened or not, so a server that answers nothing is within the specification. Nothing was broken here.
+		if v.Lost > v.Operations/50 {
+			return fmt.Errorf("behind pgbouncer %d of %d operations got no answer", v.Lost, v.Operations)
 		}
 	}
 	return nil
