@@ -3,8 +3,10 @@ package models
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"gorm.io/gorm"
 )
@@ -69,35 +71,93 @@ func (s *Store) audit(tx *gorm.DB, e AuditEvent, by Actor) error {
 	return err
 }
 
-// ListAuditEvents returns a page of the audit log, newest first.
+// auditPlace is where an event stands in a list of the audit log.
+type auditPlace struct{ at, id int64 }
+
+func (p auditPlace) String() string { return fmt.Sprintf("%d.%d", p.at, p.id) }
+
+func parseAuditPlace(key string) (p auditPlace, err error) {
+	at, id, _ := strings.Cut(key, ".")
+	if p.at, err = strconv.ParseInt(at, 10, 64); err == nil {
+		p.id, err = strconv.ParseInt(id, 10, 64)
+	}
+	return p, err
+}
+
+// ListAuditEvents returns a page of the audit log, newest first: in the order of the numbers, or of the times if it is
+// bounded by a time and by neither user nor device. So that every page is quick, a page of a filter by type, client, actor
+// or address looks at some thousands of events only, of the user, the device or the times if those are given, and so does
+// one that bounds a user's or a device's events by a time: it may hold fewer than the limit, or none, and still name a next
+// one.
 func (s *Store) ListAuditEvents(ctx context.Context, f AuditFilter, p Page) (list []AuditEvent, next string, err error) {
-	after, err := s.cursorAfter("events", p)
+	// One index finds the events, in the list's order: the device's, the user's, that of the times, or the primary key.
+	// What the others say is looked up in each.
+	const byTime = ` AND at >= @from AND at < @to`
+	var where, other string
+	name := "events"
+	before, order := `id < @before`, `id DESC`
+	upto := ` AND id >= @stop`
+	timed := f.From != 0 || f.To != 0
+	switch {
+	case f.DeviceID != "":
+		where = ` AND device_id = @device`
+		if f.UserID != "" {
+			other += ` AND user_id = @user`
+		}
+	case f.UserID != "":
+		where = ` AND user_id = @user`
+	case timed:
+		where, timed = byTime, false
+		name = "events by time"
+		before, order = `at <= @before_at AND (at < @before_at OR id < @before)`, `at DESC, id DESC`
+		upto = ` AND at >= @stop_at AND (at > @stop_at OR id >= @stop)`
+	}
+	if timed {
+		other += byTime
+	}
+	for _, term := range []struct{ value, condition string }{
+		{f.Type, ` AND type = @type`}, {f.ClientID, ` AND client_id = @client`}, {f.Actor, ` AND actor = @actor`}, {f.IP, ` AND ip = @ip`},
+	} {
+		if term.value != "" {
+			other += term.condition
+		}
+	}
+
+	after, err := s.cursorAfter(name, p)
 	if err != nil {
 		return nil, "", err
 	}
-	before := int64(math.MaxInt64)
+	last := auditPlace{math.MaxInt64, math.MaxInt64}
 	if after != "" {
-		if before, err = strconv.ParseInt(after, 10, 64); err != nil {
+		if last, err = parseAuditPlace(after); err != nil {
 			return nil, "", invalid("cursor")
 		}
 	}
+	to := f.To
+	if to == 0 {
+		to = never
+	}
+	a := args{
+		"before": last.id, "before_at": last.at, "limit": p.limit() + 1, "device": f.DeviceID, "user": f.UserID, "type": f.Type,
+		"client": f.ClientID, "actor": f.Actor, "ip": f.IP, "from": int64(f.From), "to": int64(to),
+	}
+	var stop auditPlace
 	err = s.read(ctx, func(tx *gorm.DB) error {
-		q := tx.Where("id < ?", before)
-		for column, value := range map[string]string{
-			"type": f.Type, "user_id": f.UserID, "client_id": f.ClientID, "device_id": f.DeviceID, "actor": f.Actor, "ip": f.IP,
-		} {
-			if value != "" {
-				q = q.Where(column+" = ?", value)
+		if other != "" {
+			found, err := s.scanStop(tx, `SELECT at, id FROM audit_events WHERE `+before+where+` ORDER BY `+order, a, &stop.at, &stop.id)
+			if err != nil {
+				return err
+			}
+			if found {
+				other += upto
+				a["stop"], a["stop_at"] = stop.id, stop.at
 			}
 		}
-		if f.From != 0 {
-			q = q.Where("at >= ?", f.From)
-		}
-		if f.To != 0 {
-			q = q.Where("at < ?", f.To)
-		}
-		return q.Order("id DESC").Limit(p.limit() + 1).Find(&list).Error
+		return s.raw(tx, `SELECT * FROM audit_events WHERE `+before+where+other+` ORDER BY `+order+` LIMIT @limit`, a).Scan(&list).Error
 	})
-	list, next = pageOf(s, "events", p, list, func(e AuditEvent) string { return strconv.FormatInt(e.ID, 10) })
+	list, next = pageOf(s, name, p, list, func(e AuditEvent) string { return auditPlace{int64(e.At), e.ID}.String() })
+	if next == "" && stop.id != 0 {
+		next = s.cursor(name, stop.String())
+	}
 	return list, next, err
 }

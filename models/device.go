@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"math"
 	"slices"
@@ -119,9 +118,6 @@ const deviceInfo = `SELECT d.*, u.username, c.name AS client_name,
 		WHEN d.expires_at <= {now} THEN 'expired' ELSE 'active' END AS status
 	FROM devices d, users u, clients c, realm r WHERE u.id = d.user_id AND c.id = d.client_id AND `
 
-// scanLimit is how many devices one page looks at when no index finds those of its filter.
-const scanLimit = 2500
-
 // ListDevices returns a page of the devices that the filter selects, the newest GUID first. So that every page is quick,
 // a page of a filter by status or text looks at some thousands of devices only: it may hold fewer than the limit, or
 // none, and still name a next one.
@@ -158,14 +154,14 @@ func (s *Store) ListDevices(ctx context.Context, f DeviceFilter, p Page) (list [
 			if err != nil {
 				return err
 			}
-			b["before"], b["skip"] = before, scanLimit-1
-			err = s.row(tx, `SELECT d.id FROM devices d WHERE d.id < @before AND `+indexed+` ORDER BY d.id DESC LIMIT 1 OFFSET @skip`, b, &stop)
-			switch {
-			case err == nil:
+			b["before"] = before
+			found, err := s.scanStop(tx, `SELECT d.id FROM devices d WHERE d.id < @before AND `+indexed+` ORDER BY d.id DESC`, b, &stop)
+			if err != nil {
+				return err
+			}
+			if found {
 				where += ` AND d.id >= @stop`
 				a["stop"] = stop
-			case !errors.Is(err, sql.ErrNoRows):
-				return err
 			}
 		}
 		return s.raw(tx, deviceInfo+where+` AND d.id < @before ORDER BY d.id DESC LIMIT @limit`, a).Scan(&list).Error

@@ -2,10 +2,14 @@ package models
 
 import (
 	"crypto/hmac"
+	"database/sql"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"gorm.io/gorm"
 )
 
 // Page asks for one page of a list. Lists are keyset pages: a cursor names the last row of the page before, so a page
@@ -60,6 +64,21 @@ func pageOf[T any](s *Store, list string, p Page, rows []T, key func(T) string) 
 	}
 	rows = rows[:p.limit()]
 	return rows, s.cursor(list, key(rows[len(rows)-1]))
+}
+
+// scanLimit is how many rows one page looks at when no index finds those of its filter.
+const scanLimit = 2500
+
+// scanStop finds the last row that a page may look at. The query gives the rows that an index finds, in the order of the
+// list; without scanLimit of them there is no such row: the page may look at all there are. The page takes that row in
+// and, if it is not full, names it for the next one to go on after.
+func (s *Store) scanStop(tx *gorm.DB, query string, a args, dest ...any) (found bool, err error) {
+	a["skip"] = scanLimit - 1
+	err = s.row(tx, query+` LIMIT 1 OFFSET @skip`, a, dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // MaxName is how many characters the name of a device or a client has at most.

@@ -1,14 +1,17 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
-	"runtime/debug"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -30,6 +33,8 @@ const (
 	// streamChunk is how much goes into one write.
 	streamChunk = 64 << 10
 	leaseEvery  = models.SubscriberLease / 3
+	// unsubscribeTimeout bounds the note that a subscriber has gone: a stop waits for it.
+	unsubscribeTimeout = 5 * time.Second
 )
 
 // feed is this node's copy of the part of the revocation log that still matters. One goroutine reads the log; any number
@@ -89,10 +94,52 @@ func newFeed(store *models.Store, log *slog.Logger) *feed {
 	return f
 }
 
-// close ends every stream and the goroutines.
+// close ends every stream and the goroutines, and waits for them: an http.Server does not know a stream's connection.
 func (f *feed) close() {
+	f.mu.Lock()
 	f.stop()
+	f.mu.Unlock()
 	f.done.Wait()
+}
+
+// enter counts a stream in, unless the feed is closing: from then on close waits for its leave. A subscriber without a
+// name has no lease.
+func (f *feed) enter(id models.SubscriberID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		return fmt.Errorf("%w: the node is stopping", models.ErrUnavailable)
+	}
+	f.done.Add(1)
+	f.open.Add(1)
+	if id.Name != "" {
+		f.leases[id]++
+	}
+	return nil
+}
+
+// leave undoes enter. With the last stream of a named subscriber its lease ends.
+func (f *feed) leave(id models.SubscriberID) {
+	defer f.done.Done()
+	f.open.Add(-1)
+	if id.Name == "" {
+		return
+	}
+	f.mu.Lock()
+	f.leases[id]--
+	last := f.leases[id] == 0
+	if last {
+		delete(f.leases, id)
+	}
+	f.mu.Unlock()
+	if !last {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), unsubscribeTimeout)
+	defer cancel()
+	if err := f.store.Unsubscribe(ctx, id); err != nil {
+		f.log.Warn("a subscriber's end could not be noted; it counts as live for a while", "error", err)
+	}
 }
 
 // follow reads the log whenever it has moved, and hands the streams what is new.
@@ -238,7 +285,8 @@ func (s *Server) acknowledge(c *gin.Context) error {
 	return nil
 }
 
-// revocations is the revocation feed: everything that still matters, then what comes.
+// revocations is the revocation feed: everything that still matters, then what comes. It returns when the stream has begun,
+// which goes on by itself: a handler that waited for hours would keep net/http's buffers and its deep stack.
 func (s *Server) revocations(c *gin.Context) error {
 	q, err := web.Query(c, "subscriber", "after")
 	if err != nil {
@@ -248,48 +296,85 @@ func (s *Server) revocations(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	caller := web.CallerFrom(c)
-	if name := q.Get("subscriber"); name != "" || q.Has("subscriber") {
-		if err := models.CheckSubscriberName(name); err != nil {
+	caller, ctx := web.CallerFrom(c), c.Request.Context()
+	id := models.SubscriberID{ClientID: caller.ClientID, Name: q.Get("subscriber")}
+	if q.Has("subscriber") {
+		if err := models.CheckSubscriberName(id.Name); err != nil {
 			return err
 		}
-		id := models.SubscriberID{ClientID: caller.ClientID, Name: name}
-		if apart(func() { err = s.store.Subscribe(c.Request.Context(), id) }); err != nil {
+		if err := s.store.Subscribe(ctx, id); err != nil {
 			return err
 		}
-		s.feed.lease(id, 1)
-		defer s.feed.lease(id, -1)
 	}
-	s.feed.open.Add(1)
-	defer s.feed.open.Add(-1)
-	st := &stream{
-		feed: s.feed, request: c.Request.Context(), writer: c.Writer, control: http.NewResponseController(c.Writer),
-		token: caller, cursor: cursor,
-	}
-	if err := st.begin(c); err != nil || c.Request.Context().Err() != nil {
+	if err := s.feed.enter(id); err != nil {
 		return err
 	}
-	st.run()
+	st := &stream{feed: s.feed, subscriber: id, token: caller, cursor: cursor}
+	// The first heartbeat says that nothing is unknown to this reader. So the log is read once more: a sign-out that was
+	// acknowledged before the request came must not be missing.
+	if err = s.feed.readAnew(ctx); err == nil {
+		st.conn, err = takeOver(c)
+	}
+	if err != nil {
+		s.feed.leave(id)
+		if ctx.Err() != nil { // nobody is there to be told
+			return nil
+		}
+		return err
+	}
+	go st.run()
 	return nil
 }
 
-// apart runs fn on a stack of its own and waits for it. A stream waits for hours on the goroutine of its connection, whose
-// stack stays as large as the deepest call before made it: with a query to the database twice what waiting takes.
-func apart(fn func()) {
-	ended := make(chan any, 1)
-	go func() {
-		defer func() {
-			p := recover()
-			if p != nil {
-				p = fmt.Sprintf("%v\n%s", p, debug.Stack())
-			}
-			ended <- p
-		}()
-		fn()
-	}()
-	if p := <-ended; p != nil {
-		panic(p)
+// readAnew waits for a reading of the log that began after the call.
+func (f *feed) readAnew(ctx context.Context) error {
+	asked, late := time.Now(), time.After(freshFor)
+	for {
+		f.mu.RLock()
+		known, read := f.whole.After(asked), f.read
+		f.mu.RUnlock()
+		if known {
+			return nil
+		}
+		select {
+		case f.nudge <- struct{}{}:
+		default:
+		}
+		select {
+		case <-read:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.ctx.Done():
+			return fmt.Errorf("%w: the node is stopping", models.ErrUnavailable)
+		case <-late:
+			return fmt.Errorf("%w: the revocation log could not be read", models.ErrUnavailable)
+		}
 	}
+}
+
+// takeOver takes the connection from net/http and sends the head of the answer. There is no length: the end of the
+// connection ends the body (RFC 9112 section 6.3). It takes HTTP/1, which is all that the public listener speaks.
+func takeOver(c *gin.Context) (net.Conn, error) {
+	h := c.Writer.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx
+	h.Set("Connection", "close")
+	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	c.Status(http.StatusOK) // for the log
+	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
+	if err := h.Write(head); err != nil {
+		return nil, err
+	}
+	head.WriteString("\r\n")
+	conn, _, err := c.Writer.Hijack() // which also lifts the server's time limits
+	if err != nil {
+		return nil, err
+	}
+	// The head fits every socket's buffer, so nobody waits; a reader that has gone is noticed by the stream.
+	_ = conn.SetWriteDeadline(time.Now().Add(streamWrite))
+	_, _ = conn.Write(head.Bytes())
+	return conn, nil
 }
 
 // streamCursor is where a reader wants to go on: the header of a reconnecting EventSource wins over the parameter.
@@ -308,15 +393,14 @@ func streamCursor(header, parameter string) (int64, error) {
 	return n, nil
 }
 
-// stream is one reader of the feed.
+// stream is one reader of the feed, on a connection of its own.
 type stream struct {
-	feed    *feed
-	request context.Context
-	writer  http.ResponseWriter
-	control *http.ResponseController
-	token   *models.AccessToken
-	cursor  int64 // everything up to here has been sent
-	buf     []byte
+	feed       *feed
+	conn       net.Conn
+	subscriber models.SubscriberID
+	token      *models.AccessToken
+	cursor     int64 // everything up to here has been sent
+	buf        []byte
 }
 
 // Why a stream ends; the reader is told in a last event.
@@ -326,45 +410,16 @@ const (
 	closeShutdown = "shutting_down"
 )
 
-// begin sends the header once the log has been read. It is not a part of run, and sends what it has at once, to keep the
-// stack that a stream waits on below 8 kB: net/http needs a third of that to write a header.
-func (st *stream) begin(c *gin.Context) error {
-	// The first heartbeat says that nothing is unknown to this reader. So the log is read once more: a sign-out that was
-	// acknowledged before the request came must not be missing.
-	f, asked, late := st.feed, time.Now(), time.After(freshFor)
-	for {
-		f.mu.RLock()
-		known, read := f.whole.After(asked), f.read
-		f.mu.RUnlock()
-		if known {
-			break
-		}
-		select {
-		case f.nudge <- struct{}{}:
-		default:
-		}
-		select {
-		case <-read:
-		case <-st.request.Done():
-			return nil
-		case <-late:
-			return fmt.Errorf("%w: the revocation log could not be read", models.ErrUnavailable)
-		}
-	}
-	h := c.Writer.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // nginx
-	c.Status(http.StatusOK)
-	// A stream reads nothing more from its connection, and sets its own time limits.
-	_ = st.control.SetReadDeadline(time.Time{})
-	_ = st.control.SetWriteDeadline(time.Now().Add(streamWrite))
-	c.Writer.Flush()
-	return nil
-}
-
+// run sends until there is a reason to end, or the reader has gone.
 func (st *stream) run() {
 	f := st.feed
+	defer f.leave(st.subscriber)
+	gone := make(chan struct{})
+	go st.watch(gone)
+	defer func() {
+		st.conn.Close()
+		<-gone
+	}()
 	expiry := time.NewTimer(time.Until(time.Unix(st.token.ExpiresAt, 0)))
 	defer expiry.Stop()
 	heartbeat := time.NewTicker(heartbeatEvery)
@@ -375,7 +430,7 @@ func (st *stream) run() {
 		if err == nil && reason == "" {
 			st.cursor = seq
 			if beat {
-				err = st.flush(f.beat(st.buf[:0], seq))
+				err = st.write(f.beat(st.buf[:0], seq))
 			}
 		}
 		if err == nil && reason == "" {
@@ -388,20 +443,26 @@ func (st *stream) run() {
 				reason = closeExpired
 			case <-f.ctx.Done():
 				reason = closeShutdown
-			case <-st.request.Done():
+			case <-gone:
 				return
 			}
 		}
 		if reason != "" {
-			err = st.flush(fmt.Appendf(st.buf[:0], "event: close\ndata: {\"reason\":%q}\n\n", reason))
+			err = st.write(fmt.Appendf(st.buf[:0], "event: close\ndata: {\"reason\":%q}\n\n", reason))
 		}
-		if err != nil && st.request.Err() == nil {
-			f.log.Info("a revocation stream was cut off", "client_id", st.token.ClientID, "seq", st.cursor, "error", err)
+		if errors.Is(err, os.ErrDeadlineExceeded) { // every other fault is a reader that has gone
+			f.log.Info("a revocation stream was cut off: its reader is too slow", "client_id", st.token.ClientID, "subscriber", st.subscriber.Name, "seq", st.cursor)
 		}
 		if err != nil || reason != "" {
 			return
 		}
 	}
+}
+
+// watch notices that the reader has gone. A reader has nothing more to say, so whatever comes ends the stream too.
+func (st *stream) watch(gone chan<- struct{}) {
+	_, _ = st.conn.Read(make([]byte, 1))
+	close(gone)
 }
 
 // after returns the events after a position, and where the log stands. A reader that knows of a later position than this
@@ -437,7 +498,7 @@ func (st *stream) send(frames []frame) (reason string, err error) {
 			reason = closeRevoked
 		}
 		if len(b) >= streamChunk || reason != "" || i == len(frames)-1 {
-			if err := st.flush(b); err != nil {
+			if err := st.write(b); err != nil {
 				return "", err
 			}
 			st.cursor, b = frames[i].seq, b[:0]
@@ -449,34 +510,15 @@ func (st *stream) send(frames []frame) (reason string, err error) {
 	return reason, nil
 }
 
-func (st *stream) flush(b []byte) error {
+func (st *stream) write(b []byte) error {
 	if cap(b) <= streamChunk/16 { // an idle stream keeps little
 		st.buf = b
 	}
-	if err := st.control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+	if err := st.conn.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
 		return err
 	}
-	if _, err := st.writer.Write(b); err != nil {
-		return err
-	}
-	return st.control.Flush()
-}
-
-// lease counts the open streams of a named subscriber. With the last one it ends.
-func (f *feed) lease(id models.SubscriberID, change int) {
-	f.mu.Lock()
-	f.leases[id] += change
-	last := f.leases[id] == 0
-	if last {
-		delete(f.leases, id)
-	}
-	f.mu.Unlock()
-	if !last {
-		return
-	}
-	if err := f.store.Unsubscribe(context.Background(), id); err != nil {
-		f.log.Warn("a subscriber's end could not be noted; it counts as live for a while", "error", err)
-	}
+	_, err := st.conn.Write(b)
+	return err
 }
 
 // renewLeases keeps the subscribers live whose streams are open here.

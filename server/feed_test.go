@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -253,6 +256,91 @@ func TestFeed_BadInput(t *testing.T) {
 		}
 		if a := k.do(k.request("GET", "/oauth2/revocations", "", "Authorization", "Bearer "+api, "Last-Event-ID", "abc")); a.status != 400 {
 			t.Errorf("Last-Event-ID: %d", a.status)
+		}
+	})
+}
+
+// A reader that goes away frees its stream and its name's lease at once, without a write having to fail first.
+func TestFeed_ReaderGoes(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		token := k.apiToken()
+		one, two := k.follow("?subscriber=rs1", token, ""), k.follow("?subscriber=rs1", token, "")
+		one.next()
+		two.next()
+		state := func() (open int64, leases int) {
+			k.srv.feed.mu.RLock()
+			defer k.srv.feed.mu.RUnlock()
+			return k.srv.feed.open.Load(), k.srv.feed.leases[models.SubscriberID{ClientID: "api", Name: "rs1"}]
+		}
+		for _, want := range []int{2, 1, 0} {
+			for open, leases := state(); int(open) != want || leases != want; open, leases = state() {
+				select {
+				case <-t.Context().Done():
+					t.Fatalf("%d streams and %d leases, want %d", open, leases, want)
+				case <-time.After(time.Millisecond):
+				}
+			}
+			switch want {
+			case 2:
+				one.stop()
+			case 1:
+				two.stop()
+			}
+		}
+	})
+}
+
+// Close waits until every stream has said its last word, and no stream begins afterwards.
+func TestFeed_CloseWaits(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		token := k.apiToken()
+		var readers []*reader
+		for range 20 {
+			readers = append(readers, k.follow("", token, ""))
+		}
+		k.srv.Close()
+		if n := k.srv.feed.open.Load(); n != 0 {
+			t.Fatalf("%d streams after Close", n)
+		}
+		for _, r := range readers {
+			if m := r.event(); m.kind != "close" || m.data["reason"] != "shutting_down" {
+				t.Fatalf("%+v", m)
+			}
+			if rest, err := io.ReadAll(r.in); err != nil || len(rest) > 0 {
+				t.Fatalf("behind the last word: %q, %v", rest, err)
+			}
+		}
+		if a := k.bearer("GET", "/oauth2/revocations", token, ""); a.status != 503 {
+			t.Fatalf("a stream after Close: %d", a.status)
+		}
+	})
+}
+
+// The head is written by hand: it has what every answer has, and says how the body ends, also to a proxy that asks with HTTP/1.0.
+func TestFeed_Head(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		for _, version := range []string{"HTTP/1.0", "HTTP/1.1"} {
+			conn, err := net.Dial("tcp", k.http.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "GET /oauth2/revocations %s\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", version, k.http.Listener.Addr(), k.apiToken())
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"Date", "X-Request-Id", "X-Content-Type-Options"} {
+				if len(res.Header.Values(name)) != 1 {
+					t.Errorf("%s, %s: %q", version, name, res.Header.Values(name))
+				}
+			}
+			if res.StatusCode != 200 || !res.Close || len(res.TransferEncoding) > 0 || res.ContentLength != -1 || res.Header.Get("X-Accel-Buffering") != "no" {
+				t.Errorf("%s: %+v", version, res)
+			}
+			if m := (&reader{t: t, in: bufio.NewReader(res.Body)}).next(); m.kind != "heartbeat" {
+				t.Errorf("%s: %+v", version, m)
+			}
 		}
 	})
 }

@@ -24,12 +24,6 @@ func newOAuth(store *models.Store) *oauthserver.Server {
 	}, m)
 	s.SetClientInfoHandler(func(r *http.Request) (string, string, error) { return tokenRequestFrom(r.Context()).client.ID, "", nil })
 	s.SetPasswordAuthorizationHandler(m.password)
-	s.SetExtensionFieldsHandler(func(ti oauth2.TokenInfo) map[string]any {
-		if id := ti.(*tokenInfo).deviceID; id != uuid.Nil {
-			return map[string]any{"device_id": id.String()}
-		}
-		return nil
-	})
 	return s
 }
 

@@ -47,13 +47,13 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Handler answers the listener's requests.
+// Handler answers the listener's requests. It takes HTTP/1 only: the feed takes its connections over.
 func (s *Server) Handler() http.Handler { return s.engine }
 
 // Routes are the routes there are, for the tests.
 func (s *Server) Routes() gin.RoutesInfo { return s.engine.Routes() }
 
-// Close ends every open stream with a last word.
+// Close ends every open stream with a last word and waits for them; http.Server.Shutdown does not.
 func (s *Server) Close() { s.feed.close() }
 
 func (s *Server) routes() {
@@ -64,8 +64,7 @@ func (s *Server) routes() {
 	r.GET("/oauth2/jwks", s.jwks)
 	r.GET("/.well-known/oauth-authorization-server", s.metadata)
 
-	authenticate := web.Authenticate(s.store, models.ScopeRevocations)
-	follower := r.Group("/oauth2/revocations", func(c *gin.Context) { apart(func() { authenticate(c) }) })
+	follower := r.Group("/oauth2/revocations", web.Authenticate(s.store, models.ScopeRevocations))
 	follower.GET("", web.Handle(s.revocations))
 	follower.POST("/ack", web.Handle(s.acknowledge))
 

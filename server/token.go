@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/go-oauth2/oauth2/v4"
@@ -49,7 +50,25 @@ func (s *Server) token(c *gin.Context) {
 		return
 	}
 	noStore(c)
-	c.JSON(http.StatusOK, s.oauth.GetTokenData(info))
+	granted := info.(*tokenInfo)
+	answer := tokenAnswer{
+		AccessToken: granted.Access, TokenType: s.oauth.Config.TokenType, ExpiresIn: int64(granted.AccessExpiresIn / time.Second),
+		RefreshToken: granted.Refresh, Scope: granted.Scope,
+	}
+	if granted.deviceID != uuid.Nil {
+		answer.DeviceID = granted.deviceID.String()
+	}
+	c.JSON(http.StatusOK, answer)
+}
+
+// tokenAnswer is RFC 6749 section 5.1, and the device that the tokens are bound to.
+type tokenAnswer struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"` // seconds
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Scope        string `json:"scope,omitempty"`
+	DeviceID     string `json:"device_id,omitempty"`
 }
 
 func (s *Server) grant(c *gin.Context, client *models.Client) (oauth2.TokenInfo, error) {

@@ -3,11 +3,18 @@ package verify
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -84,12 +91,30 @@ func quiet() *Verifier {
 // FuzzCheck: no string makes the parser fall over; every error is one of ours; what is accepted is one of the genuine
 // tokens, character for character; and a body that is read with a right signature has what the rule needs.
 func FuzzCheck(f *testing.F) {
-	v, mint := benchVerifier(f, "ES256")
-	v.log = slog.New(slog.DiscardHandler)
-	v.keys.fetched = time.Now().Add(24 * time.Hour)
-	genuine := mint(1)
+	// The same key and token in every process of the fuzzer, and nothing remembered from one input to the next: else the
+	// same input takes another way each time, and the fuzzer spends its time on making "new" inputs shorter.
+	v, b64 := quiet(), base64.RawURLEncoding.EncodeToString
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		f.Fatal(err)
+	}
+	v.keys.keys["kid"] = &key{"ES256", private.Public()}
+	genuine := b64([]byte(`{"alg":"ES256","typ":"at+jwt","kid":"kid"}`)) + "." + b64([]byte(`{"iss":"`+benchIssuer+`","sub":"0197a1b2-0000-7000-8000-000000000001","aud":"`+benchIssuer+
+		`","exp":1795213200,"iat":1795209600,"jti":"1","client_id":"web","scope":"settings","iat_us":1795209600000000,"device_id":"0197a1b2-0001-7000-8000-000000000001"}`))
+	sum := sha256.Sum256([]byte(genuine))
+	signature, err := private.Sign(nil, sum[:], crypto.SHA256) // without randomness, RFC 6979
+	if err != nil {
+		f.Fatal(err)
+	}
+	var rs struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(signature, &rs); err != nil {
+		f.Fatal(err)
+	}
+	genuine += "." + b64(append(rs.R.FillBytes(make([]byte, 32)), rs.S.FillBytes(make([]byte, 32))...))
+	if _, err := v.check(context.Background(), genuine); err != nil {
+		f.Fatal(err)
+	}
 	part := strings.Split(genuine, ".")
-	b64 := base64.RawURLEncoding.EncodeToString
 	for _, seed := range []string{
 		"", ".", "..", "...", "a.b.c", genuine, genuine + "=", genuine + "\n", " " + genuine, genuine[:len(genuine)-1] + "_", part[0] + "." + part[1] + ".",
 		b64([]byte(`{"alg":"none","typ":"at+jwt","kid":"kid"}`)) + "." + part[1] + ".",
@@ -103,6 +128,7 @@ func FuzzCheck(f *testing.F) {
 	}
 	ours := []error{ErrMalformed, ErrType, ErrUnknownKey, ErrSignature, ErrIssuer, ErrAudience, ErrClaims}
 	f.Fuzz(func(t *testing.T, token string) {
+		clear(v.keys.headers)
 		claims, err := v.check(context.Background(), token)
 		switch {
 		case err == nil && token != genuine:
@@ -197,6 +223,57 @@ func TestClock_TwoMinutesWrong(t *testing.T) {
 		beat(off)
 		if n := strings.Count(said.String(), "the clock of this machine is wrong"); n != 2 {
 			t.Fatalf("%v off again: said %d times", off, n)
+		}
+	}
+}
+
+// Every event doubled, and the whole stream replayed from the beginning: the outcome is that of hearing each once. An older
+// event that comes after a newer one takes nothing back, and no double moves the position or adds an entry.
+func TestEvents_DoubledOrReplayed(t *testing.T) {
+	const anna, phone = "0197a1b2-0000-7000-8000-000000000001", "0197a1b2-0001-7000-8000-000000000001"
+	event := func(seq int64, level, subject string, validFrom int64) string {
+		return fmt.Sprintf("id: %d\nevent: revocation\ndata: {\"seq\":%[1]d,\"level\":%q,\"subject\":%s,\"valid_from\":%d,\"expires_at\":4102444800000000}\n\n", seq, level, subject, validFrom)
+	}
+	events := []string{
+		event(1, levelDevice, `"`+phone+`"`, 100), event(2, levelUser, `"`+anna+`"`, 200), event(3, levelClient, `"web"`, 300),
+		event(4, levelDevice, `"`+phone+`"`, 400), event(5, levelEveryone, "null", 50), event(6, levelUser, `"`+anna+`"`, 600),
+	}
+	beat := "event: heartbeat\ndata: {\"seq\":6,\"time\":1795209600123456}\n\n"
+	var once, doubled string
+	for _, e := range events {
+		once += e
+		doubled += e + e
+	}
+	outcome := func(stream string) string {
+		v := quiet()
+		if err := readEvents(strings.NewReader(stream), func() {}, v.handle); !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		said := fmt.Sprintf("seq %d, %d entries", v.Seq(), v.index.entries())
+		for _, c := range []Claims{
+			{DeviceID: phone, Subject: "0197a1b2-0000-7000-8000-000000000002", ClientID: "other"}, // ended by its device
+			{DeviceID: "0197a1b2-0001-7000-8000-000000000002", Subject: anna, ClientID: "other"},  // by its user
+			{Subject: "web", ClientID: "web"},     // by its client
+			{Subject: "other", ClientID: "other"}, // by everyone's
+		} {
+			c.clientKey = levelClient + " " + c.ClientID
+			var isDevice, isUser bool
+			c.device, isDevice = parseUUID(c.DeviceID)
+			c.user, isUser = parseUUID(c.Subject)
+			c.idsAreUUIDs = isDevice && isUser
+			for _, c.IssuedMicros = range []int64{50, 51, 100, 101, 200, 201, 300, 301, 400, 401, 600, 601} {
+				said += fmt.Sprintf(" %t", v.index.revoked(&c))
+			}
+		}
+		return said
+	}
+	want := outcome(once + beat)
+	for name, stream := range map[string]string{
+		"doubled": doubled + beat, "replayed": once + beat + once + beat, "doubled and replayed": doubled + beat + doubled + doubled + beat,
+		"replayed without a heartbeat": once + once, "an old one again": once + events[0] + events[1] + beat,
+	} {
+		if got := outcome(stream); got != want {
+			t.Errorf("%s:\n%s\nonce:\n%s", name, got, want)
 		}
 	}
 }

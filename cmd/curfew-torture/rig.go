@@ -63,6 +63,7 @@ type rigConfig struct {
 	Later    int               // so many of the nodes are not started yet
 	Settings []string          // lines of postgresql.conf; default without durability
 	Env      map[string]string // CURFEW_ variables without the prefix
+	Traces   string            // where the nodes send their traces, by OTLP over HTTP; nowhere by default
 	// URL changes the database's URL for the nodes: a proxy, a pooler, a search path. The harness itself goes straight.
 	URL func(r *rig, url string) (string, error)
 	// SQLite's file is put there instead of into the run's own folder.
@@ -246,6 +247,9 @@ func (r *rig) newNode(number int, public, admin, binary, databaseURL string) *no
 	}
 	for k, v := range env {
 		n.env = append(n.env, "CURFEW_"+k+"="+v)
+	}
+	if r.cfg.Traces != "" {
+		n.env = append(n.env, "OTEL_EXPORTER_OTLP_ENDPOINT="+r.cfg.Traces, "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_BSP_MAX_QUEUE_SIZE=1000000")
 	}
 	return n
 }

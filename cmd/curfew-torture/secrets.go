@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -42,9 +45,18 @@ func (c *secretsCommand) Run(ctx context.Context) error {
 }
 
 func (c *secretsCommand) search(ctx context.Context, database string) (found int, err error) {
+	// Spans come as protobuf, in which text stands as it is.
+	var traces bytes.Buffer
+	var tracesLock sync.Mutex
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
+		tracesLock.Lock()
+		defer tracesLock.Unlock()
+		_, _ = traces.ReadFrom(q.Body)
+	}))
+	defer collector.Close()
 	h, err := newHistory(ctx, historyConfig{
 		Binary: c.Binary, Database: database, Nodes: 2, Duration: c.Duration, Seed: c.Seed, Reuse: true,
-		Rig: func(rc *rigConfig) { rc.Env["LOG_LEVEL"] = "debug" },
+		Rig: func(rc *rigConfig) { rc.Env["LOG_LEVEL"], rc.Traces = "debug", collector.URL },
 	})
 	if err != nil {
 		return 0, err
@@ -77,6 +89,12 @@ func (c *secretsCommand) search(ctx context.Context, database string) (found int
 		if places[fmt.Sprintf("log of node %d", n.number)], err = os.ReadFile(n.logPath); err != nil {
 			return 0, err
 		}
+	}
+	tracesLock.Lock()
+	places["traces"] = bytes.Clone(traces.Bytes())
+	tracesLock.Unlock()
+	if !bytes.Contains(places["traces"], []byte("POST /oauth2/token")) {
+		return 0, errors.New("no span of a token request came")
 	}
 	if r.cluster != nil {
 		name := r.url[strings.LastIndex(r.url[:strings.Index(r.url, "?")], "/")+1 : strings.Index(r.url, "?")]
@@ -111,7 +129,7 @@ func (c *secretsCommand) search(ctx context.Context, database string) (found int
 		}
 		break
 	}
-	fmt.Printf("secrets, %s: %d secrets searched in %.1f MB (%d places: dump, debug logs, metrics, %d error answers): %d found\n",
+	fmt.Printf("secrets, %s: %d secrets searched in %.1f MB (%d places: dump, debug logs, metrics, traces, %d error answers): %d found\n",
 		database, secrets, float64(size)/1e6, len(places), len(r.errors), found)
 	return found, nil
 }

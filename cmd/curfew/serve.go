@@ -55,6 +55,7 @@ type node struct {
 	cfg       config
 	log       *slog.Logger
 	store     *models.Store
+	public    *server.Server
 	listeners [2]*listener // public, admin
 	closers   []func()     // what a stop ends after the requests, last first
 }
@@ -151,6 +152,10 @@ func (n *node) start(ctx context.Context) error {
 			l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
 		}
 	}
+	n.public = public
+	// A stream takes its connection over, which HTTP/2 does not have.
+	n.listeners[0].server.Protocols = new(http.Protocols)
+	n.listeners[0].server.Protocols.SetHTTP1(true)
 	// After the listener is closed, so that a follower that comes back at once finds another node.
 	n.listeners[0].server.RegisterOnShutdown(func() { public.Close() })
 	return nil
@@ -207,6 +212,7 @@ func (n *node) shutdown() error {
 		})
 	}
 	wg.Wait()
+	n.public.Close() // waits for the streams, of which Shutdown does not know
 	err := errors.Join(errs...)
 	if err == nil {
 		n.log.Info("stopped")

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -40,6 +41,7 @@ type EngineConfig struct {
 const (
 	requestIDKey = "request_id"
 	loggerKey    = "logger"
+	clientIPKey  = "client_ip"
 )
 
 // NewEngine is an engine with everything that both listeners do for every request, and the two health checks.
@@ -73,11 +75,14 @@ func NewEngine(cfg EngineConfig) (*gin.Engine, error) {
 }
 
 func headers(c *gin.Context) {
-	h := c.Writer.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Referrer-Policy", "no-referrer")
+	maps.Copy(c.Writer.Header(), securityHeaders)
+}
+
+var securityHeaders = http.Header{
+	"X-Content-Type-Options":  {"nosniff"},
+	"X-Frame-Options":         {"DENY"},
+	"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"},
+	"Referrer-Policy":         {"no-referrer"},
 }
 
 var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
@@ -93,6 +98,7 @@ func observe(cfg EngineConfig) gin.HandlerFunc {
 		}
 		c.Set(requestIDKey, id)
 		c.Set(loggerKey, cfg.Logger)
+		c.Set(clientIPKey, clientIP(c))
 		c.Header("X-Request-Id", id)
 		defer func() {
 			if p := recover(); p != nil {
@@ -136,7 +142,9 @@ func method(m string) string {
 }
 
 // ClientIP is the address that the request came from, in one form: no zone, IPv4 as such.
-func ClientIP(c *gin.Context) string {
+func ClientIP(c *gin.Context) string { return c.GetString(clientIPKey) }
+
+func clientIP(c *gin.Context) string {
 	addr, err := netip.ParseAddr(c.ClientIP())
 	if err != nil {
 		return ""
