@@ -92,12 +92,11 @@ func parseAuditPlace(key string) (p auditPlace, err error) {
 func (s *Store) ListAuditEvents(ctx context.Context, f AuditFilter, p Page) (list []AuditEvent, next string, err error) {
 	// One index finds the events, in the list's order: the device's, the user's, that of the times, or the primary key.
 	// What the others say is looked up in each.
-	const byTime = ` AND at >= @from AND at < @to`
+	const byTime = ` AND at BETWEEN @from AND @to`
 	var where, other string
 	name := "events"
-	before, order := `id < @before`, `id DESC`
-	upto := ` AND id >= @stop`
-	timed := f.From != 0 || f.To != 0
+	before, order, downTo := `id < @before`, `id DESC`, ` AND id >= @stop`
+	timed, ordered := f.From != 0 || f.To != 0, false
 	switch {
 	case f.DeviceID != "":
 		where = ` AND device_id = @device`
@@ -107,10 +106,9 @@ func (s *Store) ListAuditEvents(ctx context.Context, f AuditFilter, p Page) (lis
 	case f.UserID != "":
 		where = ` AND user_id = @user`
 	case timed:
-		where, timed = byTime, false
-		name = "events by time"
-		before, order = `at <= @before_at AND (at < @before_at OR id < @before)`, `at DESC, id DESC`
-		upto = ` AND at >= @stop_at AND (at > @stop_at OR id >= @stop)`
+		name, timed, ordered = "events by time", false, true
+		where = byTime
+		before, order, downTo = `(at < @before_at OR id < @before)`, `at DESC, id DESC`, ` AND (at > @stop_at OR id >= @stop)`
 	}
 	if timed {
 		other += byTime
@@ -133,13 +131,16 @@ func (s *Store) ListAuditEvents(ctx context.Context, f AuditFilter, p Page) (lis
 			return nil, "", invalid("cursor")
 		}
 	}
-	to := f.To
-	if to == 0 {
-		to = never
+	from, to := int64(f.From), int64(f.To)-1
+	if f.To == 0 {
+		to = math.MaxInt64
+	}
+	if ordered { // one bound on each side: of two SQLite's index uses any
+		to = min(to, last.at)
 	}
 	a := args{
 		"before": last.id, "before_at": last.at, "limit": p.limit() + 1, "device": f.DeviceID, "user": f.UserID, "type": f.Type,
-		"client": f.ClientID, "actor": f.Actor, "ip": f.IP, "from": int64(f.From), "to": int64(to),
+		"client": f.ClientID, "actor": f.Actor, "ip": f.IP, "from": from, "to": to,
 	}
 	var stop auditPlace
 	err = s.read(ctx, func(tx *gorm.DB) error {
@@ -149,8 +150,11 @@ func (s *Store) ListAuditEvents(ctx context.Context, f AuditFilter, p Page) (lis
 				return err
 			}
 			if found {
-				other += upto
+				other += downTo
 				a["stop"], a["stop_at"] = stop.id, stop.at
+				if ordered {
+					a["from"] = stop.at
+				}
 			}
 		}
 		return s.raw(tx, `SELECT * FROM audit_events WHERE `+before+where+other+` ORDER BY `+order+` LIMIT @limit`, a).Scan(&list).Error

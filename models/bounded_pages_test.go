@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"gorm.io/gorm"
@@ -54,6 +55,19 @@ func TestListAuditEvents_BoundedPages(t *testing.T) {
 	const start = Micros(1_600_000_000_000_000)
 	// Times are not in the order of the numbers, and three events share each.
 	at := func(i int) Micros { return start + Micros(i*7919%logRows/3) }
+	early, late := start+100, start+logRows/3-100
+	// The rare ones are here and there, and where a page by number or by time has to stop.
+	rare := []int{7, 1907, 3807, 5707, 7607}
+	var timed []int
+	for i := logRows; i > 0; i-- {
+		if at(i) >= early && at(i) < late {
+			timed = append(timed, i)
+		}
+	}
+	slices.SortStableFunc(timed, func(a, b int) int { return cmp.Compare(at(b), at(a)) })
+	for n := scanLimit; n < len(timed); n += scanLimit {
+		rare = append(rare, timed[n-1], logRows-n+1)
+	}
 	is := func(set bool, name string) string {
 		if set {
 			return name
@@ -62,7 +76,7 @@ func TestListAuditEvents_BoundedPages(t *testing.T) {
 	}
 	event := func(i int) AuditEvent {
 		return AuditEvent{
-			At: at(i), Type: is(i%1900 == 7, "rare"), Actor: is(i < 3, "root"), IP: is(i%2600 == 0, "203.0.113.9"), ClientID: is(i%3000 == 1, "api"),
+			At: at(i), Type: is(slices.Contains(rare, i), "rare"), Actor: is(i < 3, "root"), IP: is(i%2600 == 0, "203.0.113.9"), ClientID: is(i%3000 == 1, "api"),
 			UserID: is(i%2 == 0, "u"), DeviceID: is(i%4 == 0, "d"),
 		}
 	}
@@ -81,12 +95,11 @@ func TestListAuditEvents_BoundedPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		k.fill(fmt.Sprintf(`INSERT INTO audit_events (at, type, entity, actor, ip, user_agent, user_id, client_id, device_id, detail)
-			SELECT %d + i * 7919 %% %d / 3, CASE WHEN i %% 1900 = 7 THEN 'rare' ELSE 'other' END, 'admin',
+			SELECT %d + i * 7919 %% %d / 3, CASE WHEN i IN (%s) THEN 'rare' ELSE 'other' END, 'admin',
 				CASE WHEN i < 3 THEN 'root' ELSE 'other' END, CASE WHEN i %% 2600 = 0 THEN '203.0.113.9' ELSE 'other' END, '',
 				CASE WHEN i %% 2 = 0 THEN 'u' ELSE 'other' END, CASE WHEN i %% 3000 = 1 THEN 'api' ELSE 'other' END,
-				CASE WHEN i %% 4 = 0 THEN 'd' ELSE 'other' END, '{"i":' || i || '}' FROM n ORDER BY i`, start, logRows))
+				CASE WHEN i %% 4 = 0 THEN 'd' ELSE 'other' END, '{"i":' || i || '}' FROM n ORDER BY i`, start, logRows, strings.Trim(strings.ReplaceAll(fmt.Sprint(rare), " ", ","), "[]")))
 
-		early, late := start+100, start+logRows/3-100
 		for _, c := range []struct {
 			name   string
 			filter AuditFilter
@@ -162,8 +175,9 @@ func TestListAuditEvents_BoundedPages(t *testing.T) {
 
 func TestListRevocations_BoundedPages(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
+		// The clients' are also where a page has to stop.
 		k.fill(`INSERT INTO revocations (seq, level, subject, valid_from, reason, entity, actor, created_at, expires_at)
-			SELECT i, CASE WHEN i % 2000 = 5 THEN 'client' ELSE 'device' END, CASE WHEN i % 2 = 0 THEN 's' ELSE 'other' END, 1,
+			SELECT i, CASE WHEN i % 500 = 1 THEN 'client' ELSE 'device' END, CASE WHEN i % 2 = 0 THEN 's' ELSE 'other' END, 1,
 				CASE WHEN i < 3 THEN 'admin_removed' ELSE 'revoked' END, 'admin', '', 1, 1 FROM n`)
 		for _, c := range []struct {
 			name   string
@@ -172,9 +186,9 @@ func TestListRevocations_BoundedPages(t *testing.T) {
 			rows   int // that the index finds: what the pages have to look at; 0 if no page may be cut short
 		}{
 			{"nothing matches", RevocationFilter{Level: LevelUser}, func(int) bool { return false }, logRows},
-			{"level", RevocationFilter{Level: LevelClient}, func(i int) bool { return i%2000 == 5 }, logRows},
+			{"level", RevocationFilter{Level: LevelClient}, func(i int) bool { return i%500 == 1 }, logRows},
 			{"reason, the oldest", RevocationFilter{Reason: ReasonAdminRemoved}, func(i int) bool { return i < 3 }, logRows},
-			{"both", RevocationFilter{Level: LevelClient, Reason: ReasonRevoked}, func(i int) bool { return i%2000 == 5 }, logRows},
+			{"both", RevocationFilter{Level: LevelClient, Reason: ReasonRevoked}, func(i int) bool { return i > 2 && i%500 == 1 }, logRows},
 			{"subject and reason", RevocationFilter{Subject: "s", Reason: ReasonAdminRemoved}, func(i int) bool { return i == 2 }, logRows / 2},
 			{"subject", RevocationFilter{Subject: "s"}, func(i int) bool { return i%2 == 0 }, 0},
 			{"everything", RevocationFilter{}, func(int) bool { return true }, 0},
