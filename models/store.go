@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 )
@@ -235,8 +236,10 @@ func (s *Store) Ping(ctx context.Context) error {
 		})
 	}
 	return s.read(ctx, func(tx *gorm.DB) error {
-		var standby bool
-		if err := s.row(tx, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' FROM realm`, nil, &standby); err != nil {
+		var standby, nobody bool
+		// The devices are asked too: a table that somebody has locked serves nothing.
+		if err := s.row(tx, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
+				EXISTS (SELECT 1 FROM devices WHERE id = @none) FROM realm`, args{"none": uuid.Nil}, &standby, &nobody); err != nil {
 			return err
 		}
 		if standby {

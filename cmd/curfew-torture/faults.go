@@ -322,7 +322,7 @@ func (w *readyWatch) verdict(f *faultRun, away bool) (problems []string) {
 	}
 	lies, truths := 0, 0
 	for _, s := range w.seen {
-		if s.asked.Before(f.begun.Add(time.Second)) || s.got.After(f.over) {
+		if s.asked.Before(f.begun.Add(time.Second)) || s.got.After(f.over.Add(-time.Second)) { // what ends the fault is over a little before it says so
 			continue
 		}
 		served := slices.ContainsFunc(f.served, func(at time.Time) bool {
