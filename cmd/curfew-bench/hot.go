@@ -212,6 +212,10 @@ func (b *bench) introspect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// What refreshes and pgbench have left is cleared now, or autovacuum would do it meanwhile.
+	if _, err := w.db.Exec(ctx, "VACUUM devices"); err != nil {
+		return err
+	}
 	tokens, err := w.accessTokens(ctx, b.asked(w))
 	if err != nil {
 		return err
