@@ -128,20 +128,22 @@ func (s *Store) parseAccessToken(ctx context.Context, raw string) (*Claims, erro
 	if key == nil {
 		return nil, fmt.Errorf("%w: unknown key", ErrAccessToken)
 	}
-	text, errPayload := strictBase64.DecodeString(payload)
-	sig, errSignature := strictBase64.DecodeString(signature)
-	if errPayload != nil || errSignature != nil {
-		return nil, fmt.Errorf("%w: not base64url", ErrAccessToken)
-	}
-	if name := verifiedKey(key, raw); !s.verified.has(name) {
+	name := verifiedKey(key, raw)
+	claims := s.verified.get(name)
+	if claims == nil {
+		text, errPayload := strictBase64.DecodeString(payload)
+		sig, errSignature := strictBase64.DecodeString(signature)
+		if errPayload != nil || errSignature != nil {
+			return nil, fmt.Errorf("%w: not base64url", ErrAccessToken)
+		}
 		if err := signingMethod(key.Alg).Verify(raw[:len(header)+1+len(payload)], sig, key.public); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrAccessToken, err)
 		}
-		s.verified.add(name)
-	}
-	var claims Claims
-	if err := json.Unmarshal(text, &claims); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAccessToken, err)
+		claims = &Claims{}
+		if err := json.Unmarshal(text, claims); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrAccessToken, err)
+		}
+		s.verified.add(name, claims)
 	}
 	switch {
 	case claims.Issuer != s.cfg.Issuer:
@@ -151,7 +153,7 @@ func (s *Store) parseAccessToken(ctx context.Context, raw string) (*Claims, erro
 	case claims.ExpiresAt == 0 || claims.IssuedAt == 0 || claims.IssuedUS == 0 || claims.Subject == "" || claims.ClientID == "":
 		return nil, fmt.Errorf("%w: a required claim is missing", ErrAccessToken)
 	}
-	return &claims, nil
+	return claims, nil
 }
 
 var strictBase64 = base64.RawURLEncoding.Strict()
@@ -164,7 +166,7 @@ func (s *Store) keyMayBeNew(ctx context.Context) bool {
 	return s.loadKeys(ctx) == nil
 }
 
-// AccessToken is a checked access token with what the database says of it.
+// AccessToken is a checked access token with what the database says of it. Its claims are shared: they are only read.
 type AccessToken struct {
 	*Claims
 	UserID   uuid.UUID // uuid.Nil for a client's own token

@@ -14,7 +14,7 @@ const (
 	maintainEvery = time.Minute
 	cleanEvery    = 10 * time.Minute
 	cleanBatch    = 1000
-	cleanPause    = 20 * time.Millisecond // between batches: refreshes come first
+	cleanPause    = 50 * time.Millisecond // between batches: refreshes come first
 	cleanLock     = 0x6375726665770001    // pg_try_advisory_xact_lock: one node at a time
 )
 

@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// verifiedTokens remembers which access tokens carry a signature that was checked, because checking one anew costs more than
-// the rest of an introspection, and a token is asked about many times. It remembers that and nothing else: not what a token
-// says, which is read from the token each time, and not whether it lives, which the database is asked each time. What was
-// signed stays signed; a key that is no longer in the key set finds nothing here, because it is not looked up.
+// verifiedTokens remembers the access tokens whose signature was checked, and what they say, because checking and reading one
+// anew costs more than the rest of an introspection, and a token is asked about many times. Both follow from the token's own
+// text and never change; whether it lives is asked of the database each time. A key that is no longer in the key set finds
+// nothing here, because it is not looked up.
 type verifiedTokens struct {
 	mu         sync.Mutex
-	young, old map[[sha256.Size]byte]struct{}
+	young, old map[[sha256.Size]byte]*Claims
 }
 
-// verifiedSize is how many there are in each of the two generations; two full ones take about 5 MB.
-const verifiedSize = 32 << 10
+// verifiedSize is how many there are in each of the two generations; two full ones take some 25 MB.
+const verifiedSize = 16 << 10
 
 // verifiedKey names a token together with the key that it was checked with.
 func verifiedKey(key *SigningKey, raw string) [sha256.Size]byte {
@@ -25,28 +25,28 @@ func verifiedKey(key *SigningKey, raw string) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func (v *verifiedTokens) has(key [sha256.Size]byte) bool {
+func (v *verifiedTokens) get(key [sha256.Size]byte) *Claims {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if _, ok := v.young[key]; ok {
-		return true
+	if c := v.young[key]; c != nil {
+		return c
 	}
-	_, ok := v.old[key]
-	if ok {
-		v.put(key)
+	c := v.old[key]
+	if c != nil {
+		v.put(key, c)
 	}
-	return ok
+	return c
 }
 
-func (v *verifiedTokens) add(key [sha256.Size]byte) {
+func (v *verifiedTokens) add(key [sha256.Size]byte, c *Claims) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.put(key)
+	v.put(key, c)
 }
 
-func (v *verifiedTokens) put(key [sha256.Size]byte) {
+func (v *verifiedTokens) put(key [sha256.Size]byte, c *Claims) {
 	if v.young == nil || len(v.young) >= verifiedSize {
-		v.young, v.old = make(map[[sha256.Size]byte]struct{}), v.young
+		v.young, v.old = make(map[[sha256.Size]byte]*Claims), v.young
 	}
-	v.young[key] = struct{}{}
+	v.young[key] = c
 }

@@ -40,15 +40,15 @@ func TestVerifiedTokensBound(t *testing.T) {
 		return k
 	}
 	for i := range 4 * verifiedSize {
-		v.add(key(i))
-		if i%100 == 0 && !v.has(key(0)) {
+		v.add(key(i), &Claims{IssuedUS: int64(i)})
+		if i%100 == 0 && v.get(key(0)) == nil {
 			t.Fatalf("what is asked for was forgotten after %d", i)
 		}
 	}
 	if n := len(v.young) + len(v.old); n > 2*verifiedSize {
 		t.Errorf("%d are remembered", n)
 	}
-	if v.has(key(1)) {
+	if v.get(key(1)) != nil {
 		t.Error("nothing was forgotten")
 	}
 }
