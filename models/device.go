@@ -113,10 +113,13 @@ func (s *Store) selects(f DeviceFilter) (where string, a args, err error) {
 	return strings.Join(terms, " AND "), a, nil
 }
 
-const deviceInfo = `SELECT d.*, u.username, c.name AS client_name,
+const (
+	deviceInfo    = deviceColumns + `devices` + deviceJoin
+	deviceColumns = `SELECT d.*, u.username, c.name AS client_name,
 	CASE WHEN d.signed_in_at <= {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) OR u.disabled_at <> 0 THEN 'revoked'
-		WHEN d.expires_at <= {now} THEN 'expired' ELSE 'active' END AS status
-	FROM devices d, users u, clients c, realm r WHERE u.id = d.user_id AND c.id = d.client_id AND `
+		WHEN d.expires_at <= {now} THEN 'expired' ELSE 'active' END AS status FROM `
+	deviceJoin = ` d, users u, clients c, realm r WHERE u.id = d.user_id AND c.id = d.client_id AND `
+)
 
 // ListDevices returns a page of the devices that the filter selects, the newest GUID first. So that every page is quick,
 // a page of a filter by status or text looks at some thousands of devices only: it may hold fewer than the limit, or
@@ -149,6 +152,7 @@ func (s *Store) ListDevices(ctx context.Context, f DeviceFilter, p Page) (list [
 	a["before"], a["limit"] = before, p.limit()+1
 	var stop uuid.UUID
 	err = s.read(ctx, func(tx *gorm.DB) error {
+		info := deviceInfo
 		if (f.Status != "" || f.Q != "") && f.UserID == uuid.Nil {
 			indexed, b, err := s.selects(DeviceFilter{ClientID: f.ClientID, IP: f.IP})
 			if err != nil {
@@ -160,11 +164,12 @@ func (s *Store) ListDevices(ctx context.Context, f DeviceFilter, p Page) (list [
 				return err
 			}
 			if found {
-				where += ` AND d.id >= @stop`
-				a["stop"] = stop
+				// The limit inside tells the planner, too, how few devices meet their users.
+				info = deviceColumns + `(SELECT * FROM devices d WHERE d.id < @before AND d.id >= @stop AND ` + indexed + ` ORDER BY d.id DESC LIMIT @scan)` + deviceJoin
+				a["stop"], a["scan"] = stop, scanLimit
 			}
 		}
-		return s.raw(tx, deviceInfo+where+` AND d.id < @before ORDER BY d.id DESC LIMIT @limit`, a).Scan(&list).Error
+		return s.raw(tx, info+where+` AND d.id < @before ORDER BY d.id DESC LIMIT @limit`, a).Scan(&list).Error
 	})
 	list, next = pageOf(s, "devices", p, list, func(d DeviceInfo) string { return d.ID.String() })
 	if next == "" && stop != uuid.Nil {

@@ -30,7 +30,7 @@ type asked[Q, A any] struct {
 
 const (
 	gatherLanes  = 4   // statements at a time
-	gatherEnough = 32  // questions that wait make another lane worth its while
+	gatherEnough = 16  // questions that wait make another lane worth its while
 	gatherMost   = 128 // questions of one statement
 )
 
