@@ -144,21 +144,18 @@ type faultsCommand struct {
 
 // Run implements the command.
 func (c *faultsCommand) Run(ctx context.Context) error {
-	if c.Binary == "" {
-		built, remove, err := buildOnce(ctx)
-		if err != nil {
-			return err
-		}
-		defer remove()
-		c.Binary = built
+	binary, remove, err := buildOnce(ctx, c.Binary)
+	if err != nil {
+		return err
 	}
+	defer remove()
 	failed, ran := 0, 0
 	for _, f := range faults {
 		if len(c.Only) > 0 && !slices.Contains(c.Only, f.name) {
 			continue
 		}
 		ran++
-		f.rig.Binary = c.Binary
+		f.rig.Binary = binary
 		report, problems, err := runFault(ctx, f, c.Long)
 		switch {
 		case errors.Is(err, errNotHere):

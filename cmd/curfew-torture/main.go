@@ -59,17 +59,14 @@ func (c *historyCommand) Run(ctx context.Context) error {
 		c.Seed = uint64(time.Now().UnixNano())
 	}
 	fmt.Printf("history: %s, %d CPUs, seed %d\n", c.Database, runtime.NumCPU(), c.Seed)
-	if c.Binary == "" {
-		built, remove, err := buildOnce(ctx)
-		if err != nil {
-			return err
-		}
-		defer remove()
-		c.Binary = built
+	binary, remove, err := buildOnce(ctx, c.Binary)
+	if err != nil {
+		return err
 	}
+	defer remove()
 	failed := false
 	for _, reuse := range []bool{true, false} {
-		cfg := historyConfig{Binary: c.Binary, Database: c.Database, Nodes: c.Nodes, Duration: c.Duration / 3, Seed: c.Seed, Reuse: reuse}
+		cfg := historyConfig{Binary: binary, Database: c.Database, Nodes: c.Nodes, Duration: c.Duration / 3, Seed: c.Seed, Reuse: reuse}
 		switch {
 		case reuse && c.NoReuse:
 			continue

@@ -41,8 +41,11 @@ func buildPackage(ctx context.Context, pkg, out, overlay string) error {
 	return nil
 }
 
-// buildOnce compiles cmd/curfew for several rigs.
-func buildOnce(ctx context.Context) (binary string, remove func(), err error) {
+// buildOnce compiles cmd/curfew for several rigs, unless it is given already built.
+func buildOnce(ctx context.Context, given string) (binary string, remove func(), err error) {
+	if given != "" {
+		return given, func() {}, nil
+	}
 	dir, err := os.MkdirTemp("", "curfew-build-")
 	if err != nil {
 		return "", nil, err

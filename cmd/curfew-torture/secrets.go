@@ -22,17 +22,14 @@ type secretsCommand struct {
 
 // Run searches everything that is stored or said for everything that is secret.
 func (c *secretsCommand) Run(ctx context.Context) error {
-	if c.Binary == "" {
-		built, remove, err := buildOnce(ctx)
-		if err != nil {
-			return err
-		}
-		defer remove()
-		c.Binary = built
+	binary, remove, err := buildOnce(ctx, c.Binary)
+	if err != nil {
+		return err
 	}
+	defer remove()
 	found := 0
 	for _, database := range []string{"postgres", "sqlite"} {
-		n, err := c.search(ctx, database)
+		n, err := c.search(ctx, binary, database)
 		if err != nil {
 			return err
 		}
@@ -44,7 +41,7 @@ func (c *secretsCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-func (c *secretsCommand) search(ctx context.Context, database string) (found int, err error) {
+func (c *secretsCommand) search(ctx context.Context, binary, database string) (found int, err error) {
 	// Spans come as protobuf, in which text stands as it is.
 	var traces bytes.Buffer
 	var tracesLock sync.Mutex
@@ -55,7 +52,7 @@ func (c *secretsCommand) search(ctx context.Context, database string) (found int
 	}))
 	defer collector.Close()
 	h, err := newHistory(ctx, historyConfig{
-		Binary: c.Binary, Database: database, Nodes: 2, Duration: c.Duration, Seed: c.Seed, Reuse: true,
+		Binary: binary, Database: database, Nodes: 2, Duration: c.Duration, Seed: c.Seed, Reuse: true,
 		Rig: func(rc *rigConfig) { rc.Env["LOG_LEVEL"], rc.Traces = "debug", collector.URL },
 	})
 	if err != nil {

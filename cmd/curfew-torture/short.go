@@ -13,7 +13,7 @@ type shortCommand struct{}
 func (c *shortCommand) Run(ctx context.Context) error {
 	var failed []error
 	begun := time.Now()
-	binary, remove, err := buildOnce(ctx)
+	binary, remove, err := buildOnce(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ type directedCommand struct{}
 
 // Run implements the command.
 func (c *directedCommand) Run(ctx context.Context) error {
-	binary, remove, err := buildOnce(ctx)
+	binary, remove, err := buildOnce(ctx, "")
 	if err != nil {
 		return err
 	}
