@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -81,10 +80,6 @@ type audience []string
 
 func (a *audience) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] == '"' {
-		if !bytes.ContainsRune(b, '\\') { // nothing to unquote in most
-			*a = audience{string(b[1 : len(b)-1])}
-			return nil
-		}
 		var one string
 		if err := json.Unmarshal(b, &one); err != nil {
 			return err
