@@ -164,9 +164,9 @@ func (s *Store) ListDevices(ctx context.Context, f DeviceFilter, p Page) (list [
 				return err
 			}
 			if found {
-				// The limit inside tells the planner, too, how few devices meet their users.
+				// The limit inside is for the planner: so few devices meet their users. It leaves room for what is inserted meanwhile.
 				info = deviceColumns + `(SELECT * FROM devices d WHERE d.id < @before AND d.id >= @stop AND ` + indexed + ` ORDER BY d.id DESC LIMIT @scan)` + deviceJoin
-				a["stop"], a["scan"] = stop, scanLimit
+				a["stop"], a["scan"] = stop, 2*scanLimit
 			}
 		}
 		return s.raw(tx, info+where+` AND d.id < @before ORDER BY d.id DESC LIMIT @limit`, a).Scan(&list).Error
