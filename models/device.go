@@ -45,6 +45,9 @@ const signedIn = notSignedOut + ` AND d.expires_at > {now}`
 // notSignedOut is that whatever the clock says.
 const notSignedOut = `d.signed_in_at > {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from)`
 
+// ended is the end that somebody made: a sign-out, or the user was disabled.
+const ended = `(NOT (` + notSignedOut + `) OR u.disabled_at <> 0)`
+
 // The states of a device.
 const (
 	StatusActive  = "active"
@@ -106,7 +109,7 @@ func (s *Store) selects(f DeviceFilter) (where string, a args, err error) {
 	case StatusExpired:
 		add(notSignedOut+` AND u.disabled_at = 0 AND d.expires_at <= {now}`, "", nil)
 	case StatusRevoked:
-		add(`(d.signed_in_at <= {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) OR u.disabled_at <> 0)`, "", nil)
+		add(ended, "", nil)
 	default:
 		return "", nil, invalid("status %q: it takes active, revoked or expired", f.Status)
 	}
@@ -116,7 +119,7 @@ func (s *Store) selects(f DeviceFilter) (where string, a args, err error) {
 const (
 	deviceInfo    = deviceColumns + `devices` + deviceJoin
 	deviceColumns = `SELECT d.*, u.username, c.name AS client_name,
-	CASE WHEN d.signed_in_at <= {greatest}(d.valid_from, u.valid_from, c.valid_from, r.valid_from) OR u.disabled_at <> 0 THEN 'revoked'
+	CASE WHEN ` + ended + ` THEN 'revoked'
 		WHEN d.expires_at <= {now} THEN 'expired' ELSE 'active' END AS status FROM `
 	deviceJoin = ` d, users u, clients c, realm r WHERE u.id = d.user_id AND c.id = d.client_id AND `
 )

@@ -45,7 +45,7 @@ func (s *Store) cursorAfter(list string, p Page) (string, error) {
 	if p.Cursor == "" {
 		return "", nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor)
+	b, err := strictBase64.DecodeString(p.Cursor)
 	if err == nil && len(b) > cursorMAC && len(b) < 512 && !strings.ContainsAny(p.Cursor, "\r\n") {
 		for _, sub := range s.secret.subkeys {
 			sum := mac(sub.cursor, []byte(list), []byte{0}, b[cursorMAC:])

@@ -41,7 +41,7 @@ func (k *keyring) parseRefreshToken(s string) (t refreshToken, ok bool) {
 	if !ok || len(s) != base64.RawURLEncoding.EncodedLen(refreshTokenSize) {
 		return t, false
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	b, err := strictBase64.DecodeString(s)
 	if err != nil || len(b) != refreshTokenSize || b[0] != refreshTokenVersion { // the decoder skips line breaks
 		return t, false
 	}
