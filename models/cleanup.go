@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	maintainEvery = time.Minute
-	cleanEvery    = 10 * time.Minute
-	cleanBatch    = 1000
-	cleanPause    = 50 * time.Millisecond // between batches: refreshes come first
-	cleanLock     = 0x6375726665770001    // pg_try_advisory_xact_lock: one node at a time
+	rotateEvery  = time.Minute
+	cleanEvery   = 10 * time.Minute // of all nodes together
+	cleanBatch   = 1000
+	cleanRest    = 4 // how many times as long as a batch took the next one waits: refreshes come first
+	cleanRestMin = 20 * time.Millisecond
 )
 
 // Cleaned counts the rows that a clean-up removed.
@@ -29,34 +29,65 @@ type Cleaned struct {
 	Receipts    int64 `json:"receipts"`
 }
 
-// maintain does what is due without being asked: new signing keys of other nodes, rotation of our own, clean-up.
-func (s *Store) maintain(ctx context.Context) {
-	keys, upkeep := time.NewTicker(keysReloadTime), time.NewTicker(maintainEvery)
-	defer keys.Stop()
-	defer upkeep.Stop()
-	var cleaned time.Time
+// maintainKeys does what is due without being asked: it fetches the signing keys that other nodes made, and makes our own.
+func (s *Store) maintainKeys(ctx context.Context) {
+	reload, rotate := time.NewTicker(keysReloadTime), time.NewTicker(rotateEvery)
+	defer reload.Stop()
+	defer rotate.Stop()
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return
-		case <-keys.C:
+		case <-reload.C:
 			err = s.loadKeys(ctx)
-		case <-upkeep.C:
+		case <-rotate.C:
 			_, err = s.rotateKeys(ctx, false, s.cfg.KeyRotation, Actor{Entity: EntitySystem})
-			if time.Since(cleaned) >= cleanEvery && err == nil {
-				cleaned = time.Now()
-				_, err = s.Cleanup(ctx)
-			}
 		}
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("upkeep failed; it is tried again", "error", err)
+		s.upkeep(ctx, err)
+	}
+}
+
+// maintainRows cleans up when that is due. It takes minutes when there is much to do, so nothing else waits behind it.
+func (s *Store) maintainRows(ctx context.Context) {
+	look := time.NewTicker(time.Minute)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
 		}
+		due, err := s.cleanUpIsDue(ctx)
+		if due {
+			_, err = s.Cleanup(ctx)
+		}
+		s.upkeep(ctx, err)
+	}
+}
+
+// takeCleanUp says with a row among the limits, which all nodes see, that a clean-up is under way and the next one due cleanEvery
+// later. Every batch says so anew: those of two clean-ups wait for each other, and a node that dies delays the next one by no more.
+const takeCleanUp = `INSERT INTO rate_limits (k, tat) VALUES ('clean-up', {now} + @every) ON CONFLICT (k) DO UPDATE SET tat = excluded.tat`
+
+// cleanUpIsDue is true for one node, cleanEvery after the last batch of any.
+func (s *Store) cleanUpIsDue(ctx context.Context) (due bool, err error) {
+	err = s.write(ctx, func(tx *gorm.DB) error {
+		n, err := s.exec(tx, takeCleanUp+` WHERE rate_limits.tat <= {now}`, args{"every": cleanEvery.Microseconds()})
+		due = n > 0
+		return err
+	})
+	return due && err == nil, err
+}
+
+func (s *Store) upkeep(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("upkeep failed; it is tried again", "error", err)
 	}
 }
 
 // Cleanup removes, in small batches: devices that ended longer than the retention ago, log rows that old which matter to
-// nobody any more, spent limits, retired keys. Of several nodes one works; on the others it finds nothing to do.
+// nobody any more, spent limits, retired keys. What it leaves matters still, also when another node is at it.
 func (s *Store) Cleanup(ctx context.Context) (Cleaned, error) {
 	var c Cleaned
 	var now int64
@@ -103,27 +134,22 @@ func (s *Store) Cleanup(ctx context.Context) (Cleaned, error) {
 	return c, nil
 }
 
-// cleanBatch runs one batch, if no other node is at it, and lets the others breathe after it.
+// cleanBatch runs one batch and lets the others breathe after it, also when there was nothing to remove: looking costs too.
 func (s *Store) cleanBatch(ctx context.Context, fn func(tx *gorm.DB) (int64, error)) (n int64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
+	begin := time.Now()
 	err = s.write(ctx, func(tx *gorm.DB) (err error) {
-		n = 0
-		if s.d.postgres {
-			var ours bool
-			if err := s.row(tx, `SELECT pg_try_advisory_xact_lock(@lock)`, args{"lock": int64(cleanLock)}, &ours); err != nil || !ours {
-				return err
-			}
+		if _, err := s.exec(tx, takeCleanUp, args{"every": cleanEvery.Microseconds()}); err != nil {
+			return err
 		}
 		n, err = fn(tx)
 		return err
 	})
-	if n > 0 {
-		select {
-		case <-ctx.Done():
-		case <-time.After(cleanPause):
-		}
+	select {
+	case <-ctx.Done():
+	case <-time.After(max(cleanRestMin, cleanRest*time.Since(begin))):
 	}
 	return n, err
 }

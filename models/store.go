@@ -208,7 +208,8 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	s.done.Go(func() { s.maintain(background) })
+	s.done.Go(func() { s.maintainKeys(background) })
+	s.done.Go(func() { s.maintainRows(background) })
 	s.done.Go(func() { s.followLog(background) })
 	s.done.Go(func() { s.flushSeen(background) })
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -353,6 +354,56 @@ func TestCleanup(t *testing.T) {
 		if _, err := k.GetDevice(t.Context(), DeviceFilter{ID: stays.DeviceID}); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// A clean-up that has ended leaves nothing, also one that met another.
+func TestCleanup_Two(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		k.fill(`INSERT INTO audit_events (at, type, entity, actor, ip, user_agent, user_id, client_id, device_id, detail)
+			SELECT 1, 'test', 'system', '', '', '', '', '', '', '{}' FROM n`)
+		var removed atomic.Int64
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				c, err := k.Cleanup(t.Context())
+				removed.Add(c.AuditEvents)
+				var left int64
+				if err := errors.Join(err, k.sqldb.QueryRowContext(t.Context(), "SELECT count(*) FROM audit_events WHERE at = 1").Scan(&left)); err != nil || left > 0 {
+					t.Errorf("%d are left, %v", left, err)
+				}
+			})
+		}
+		wg.Wait()
+		if removed.Load() != logRows {
+			t.Errorf("%d removed of %d", removed.Load(), logRows)
+		}
+	})
+}
+
+// Of all nodes one cleans up, and not before the last time is long enough ago.
+func TestCleanup_IsDue(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		due := func(want ...bool) {
+			t.Helper()
+			for i, want := range want {
+				if got, err := k.cleanUpIsDue(t.Context()); got != want || err != nil {
+					t.Fatalf("%d: %v, %v, want %v", i, got, err, want)
+				}
+			}
+		}
+		due(true, false)
+		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE rate_limits SET tat = 1"); err != nil {
+			t.Fatal(err)
+		}
+		due(true, false)
+		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE rate_limits SET tat = 1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Cleanup(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		due(false)
 	})
 }
 
