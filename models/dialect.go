@@ -48,7 +48,7 @@ var (
 	sqliteWords = strings.NewReplacer(
 		"{now}", "@now", "{greatest}", "max", "{least}", "min", "{lock}", "", "{lock d}", "", "{horizon}", "(SELECT horizon FROM realm)",
 	)
-	parameter = regexp.MustCompile(`@[a-z_]+`)
+	parameter = regexp.MustCompile(`@[a-z_]+[0-9]*`)
 )
 
 // args are the named parameters of a statement.

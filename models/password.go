@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -33,6 +34,9 @@ type HashConfig struct {
 
 	Concurrency int // hashes at a time; default the CPUs that the process may use, less one for everything else. Concurrency × Memory is the memory bill.
 	Queue       int // how many may wait beyond those that run; default 32 × Concurrency
+
+	// Command runs a program that calls [ServeHashes] with its last argument, a number; default none: this process hashes.
+	Command []string
 }
 
 const (
@@ -60,8 +64,10 @@ type hasher struct {
 	budget   int64               // KiB that memory was made with
 	inside   atomic.Int64
 	places   int // running and waiting, at most
+	atATime  int
 
-	compute func(h *passwordHash, password string) (key []byte, err error) // computePassword; another one in tests
+	compute func(h *passwordHash, password string) (key []byte, err error) // computePassword, or a process of its own; another one in tests
+	process *hashProcess                                                   // nil: this one
 }
 
 func newHasher(cfg HashConfig) (*hasher, error) {
@@ -100,11 +106,29 @@ func newHasher(cfg HashConfig) (*hasher, error) {
 		dummy:    dummy.encode(),
 		entrance: semaphore.NewWeighted(int64(cfg.Concurrency + cfg.Queue)),
 		places:   cfg.Concurrency + cfg.Queue,
+		atATime:  cfg.Concurrency,
 		slots:    semaphore.NewWeighted(int64(cfg.Concurrency)),
 		memory:   semaphore.NewWeighted(budget),
 		budget:   budget,
 		compute:  computePassword,
 	}, nil
+}
+
+// outsource starts the process that hashes from now on. Call it before the first hash.
+func (h *hasher) outsource(command []string, log *slog.Logger) {
+	process, err := startHashProcess(command, h.atATime, log)
+	if err != nil {
+		log.Warn("the process for password hashes cannot be started: this one hashes, and everything else is slower meanwhile", "error", err)
+		return
+	}
+	h.process, h.compute = process, process.compute
+	h.slots = semaphore.NewWeighted(int64(h.atATime + 1)) // one is on its way, so that the process does not wait for us
+}
+
+func (h *hasher) close() {
+	if h.process != nil {
+		h.process.close()
+	}
 }
 
 // hash returns the PHC string to store for a password. It does not ask the policy: see [CheckPasswordPolicy].
@@ -208,9 +232,7 @@ func (h *hasher) enter(ctx context.Context, p *passwordHash) (leave func(), err 
 }
 
 // computePassword is the one place where a password is hashed: bounded (the caller holds a slot and the memory), without a database
-// or a lock, and not to be interrupted. Each call keeps a CPU busy for tens of milliseconds, and with as many slots as CPUs
-// the cheap requests wait for the scheduler meanwhile. Should that show in their latencies: fewer slots, or this function on threads of
-// its own with a lower priority (runtime.LockOSThread, then setpriority for that thread); nothing else needs to change.
+// or a lock, and not to be interrupted. It keeps a CPU busy for tens of milliseconds: see [hashProcess].
 //
 // The key is as long as p.key. bcrypt gives no key but a verdict: it is p.key or nothing.
 func computePassword(p *passwordHash, password string) (key []byte, err error) {

@@ -206,6 +206,9 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.initKeys(ctx); err != nil {
 		return err
 	}
+	if len(s.cfg.Hash.Command) > 0 {
+		s.hasher.outsource(s.cfg.Hash.Command, s.log)
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.done.Go(func() { s.maintainKeys(background) })
@@ -219,6 +222,7 @@ func (s *Store) start(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.stop()
 	s.done.Wait()
+	s.hasher.close()
 	return s.sqldb.Close()
 }
 

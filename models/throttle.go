@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,29 +83,40 @@ func (s *Store) charge(ctx context.Context, guesses ...guess) error {
 	}
 	defer leave()
 	window := s.cfg.Limits.Window.Microseconds()
+	a := args{"window": window}
+	values := make([]string, len(guesses))
+	for i, g := range guesses {
+		values[i] = fmt.Sprintf("(@k%d, {now} + @every%d)", i, i)
+		a[fmt.Sprint("k", i)], a[fmt.Sprint("every", i)] = g.key, g.every.Microseconds()
+	}
 	var wait int64
 	err = s.write(ctx, func(tx *gorm.DB) error {
 		wait = 0
+		passed := map[string]bool{}
+		err := s.rows(tx, `INSERT INTO rate_limits (k, tat) VALUES `+strings.Join(values, ", ")+`
+			ON CONFLICT (k) DO UPDATE SET tat = {greatest}(rate_limits.tat, {now}) + excluded.tat - {now}
+			WHERE {greatest}(rate_limits.tat, {now}) + excluded.tat - {now} - {now} <= @window RETURNING k`, a,
+			func(scan func(...any) error) error {
+				var k string
+				err := scan(&k)
+				passed[k] = true
+				return err
+			})
+		if err != nil || len(passed) == len(guesses) {
+			return err
+		}
 		for _, g := range guesses {
-			a := args{"k": g.key, "every": g.every.Microseconds(), "window": window}
-			n, err := s.exec(tx, `INSERT INTO rate_limits (k, tat) VALUES (@k, {now} + @every)
-				ON CONFLICT (k) DO UPDATE SET tat = {greatest}(rate_limits.tat, {now}) + @every
-				WHERE {greatest}(rate_limits.tat, {now}) + @every - {now} <= @window`, a)
-			if err != nil {
+			if passed[g.key] {
+				continue
+			}
+			var w int64
+			if err := s.row(tx, `SELECT tat + @every - @window - {now} FROM rate_limits WHERE k = @k`,
+				args{"k": g.key, "every": g.every.Microseconds(), "window": window}, &w); err != nil {
 				return err
 			}
-			if n == 0 {
-				var w int64
-				if err := s.row(tx, `SELECT tat + @every - @window - {now} FROM rate_limits WHERE k = @k`, a, &w); err != nil {
-					return err
-				}
-				wait = max(wait, w, 1)
-			}
+			wait = max(wait, w, 1)
 		}
-		if wait > 0 {
-			return errThrottled // roll the others back: a refused guess is not a guess
-		}
-		return nil
+		return errThrottled // roll the others back: a refused guess is not a guess
 	})
 	if wait > 0 && errors.Is(err, errThrottled) {
 		return &ThrottledError{RetryAfter: time.Duration(wait)*time.Microsecond + time.Second}
@@ -123,17 +135,22 @@ func (s *Store) refund(ctx context.Context, forget string, guesses ...guess) {
 		return
 	}
 	defer leave()
-	err = s.write(ctx, func(tx *gorm.DB) error {
-		for _, g := range guesses {
-			every := g.every.Microseconds()
-			if g.key == forget {
-				every = s.cfg.Limits.Window.Microseconds()
-			}
-			if _, err := s.exec(tx, `UPDATE rate_limits SET tat = tat - @every WHERE k = @k`, args{"k": g.key, "every": every}); err != nil {
-				return err
-			}
+	// The rows are locked in the order of charge.
+	a := args{}
+	var order, amount, keys []string
+	for i, g := range guesses {
+		every := g.every.Microseconds()
+		if g.key == forget {
+			every = s.cfg.Limits.Window.Microseconds()
 		}
-		return nil
+		k := fmt.Sprint("k", i)
+		a[k], a[fmt.Sprint("every", i)] = g.key, every
+		order, amount, keys = append(order, fmt.Sprintf("WHEN @%s THEN %d", k, i)), append(amount, fmt.Sprintf("WHEN @%s THEN CAST(@every%d AS bigint)", k, i)), append(keys, "@"+k)
+	}
+	err = s.write(ctx, func(tx *gorm.DB) error {
+		_, err := s.exec(tx, `UPDATE rate_limits SET tat = tat - CASE k `+strings.Join(amount, " ")+` END WHERE k IN (
+			SELECT k FROM rate_limits WHERE k IN (`+strings.Join(keys, ", ")+`) ORDER BY CASE k `+strings.Join(order, " ")+` END {lock})`, a)
+		return err
 	})
 	if err != nil {
 		s.log.Warn("a guess that was right could not be taken off the limits", "error", err)

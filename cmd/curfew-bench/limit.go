@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"curfew/internal/proc"
+
 	"github.com/gin-gonic/gin"
 )
 
@@ -48,7 +50,7 @@ func (w *world) pgbench(ctx context.Context, statement string, devices, concurre
 		return 0, err
 	}
 	seconds := max(1, int(duration.Seconds()))
-	before := cpuOfTree(w.rig.cluster.PID())
+	before := proc.CPUOfTree(w.rig.cluster.PID())
 	cmd := w.rig.cluster.Command(ctx, "pgbench", "-n", "-M", "prepared", "-c", strconv.Itoa(concurrency), "-j", "2",
 		"-T", strconv.Itoa(seconds), "-f", path, w.name)
 	out, err := cmd.CombinedOutput()
@@ -60,7 +62,7 @@ func (w *world) pgbench(ctx context.Context, statement string, devices, concurre
 		return 0, fmt.Errorf("pgbench: %s", out)
 	}
 	rate, err := strconv.ParseFloat(string(m[1]), 64)
-	cpu := cpuOfTree(w.rig.cluster.PID()) - before + cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	cpu := proc.CPUOfTree(w.rig.cluster.PID()) - before + cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	w.pgCPU = float64(cpu.Microseconds()) / (rate * float64(seconds))
 	return rate, err
 }

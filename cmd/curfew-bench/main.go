@@ -20,6 +20,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"curfew/internal/proc"
+
 	"github.com/alecthomas/kong"
 )
 
@@ -130,7 +132,7 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 		}
 	}
 	b := &bench{opt: c, report: &report{
-		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Command: "go run ./cmd/curfew-bench " + strings.Join(os.Args[1:], " "),
+		Date: time.Now().UTC().Format(time.DateOnly), Machine: proc.Machine(), Command: "go run ./cmd/curfew-bench " + strings.Join(os.Args[1:], " "),
 	}}
 	if b.rig, err = newRig(ctx, c.LogLevel); err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"curfew/internal/pgcluster"
+	"curfew/internal/proc"
 )
 
 // rig is what the benchmark starts: the product's binary, a cluster, and worlds in it.
@@ -413,7 +414,7 @@ func (r *rig) measure(ctx context.Context, name string, l load, nodes ...*proces
 func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*process) (f figures, err error) {
 	server := func() (sum time.Duration) {
 		for _, p := range nodes {
-			sum += cpuOf(p.pid())
+			sum += proc.CPUOfTree(p.pid())
 		}
 		return sum
 	}
@@ -422,15 +423,15 @@ func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*proc
 		go func() { done <- r.profile(nodes[0], name, l.duration) }()
 		defer func() { err = errors.Join(err, <-done) }()
 	}
-	s, d, g := server(), cpuOfTree(r.cluster.PID()), cpuOf(os.Getpid())
+	s, d, g := server(), proc.CPUOfTree(r.cluster.PID()), proc.CPU(os.Getpid())
 	if f, err = l.run(ctx); err != nil {
 		return f, fmt.Errorf("%s: %w", name, err)
 	}
 	f.Name = name
 	each := func(t time.Duration) float64 { return float64(t.Microseconds()) / float64(max(1, f.Requests)) }
-	f.ServerCPU, f.DBCPU, f.LoadCPU = each(server()-s), each(cpuOfTree(r.cluster.PID())-d), each(cpuOf(os.Getpid())-g)
+	f.ServerCPU, f.DBCPU, f.LoadCPU = each(server()-s), each(proc.CPUOfTree(r.cluster.PID())-d), each(proc.CPU(os.Getpid())-g)
 	for _, p := range nodes {
-		f.RSS = max(f.RSS, peakRSS(p.pid()))
+		f.RSS = max(f.RSS, proc.MemoryOfTree(p.pid(), true))
 	}
 	progress("  %s", f)
 	return f, nil

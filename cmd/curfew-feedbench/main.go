@@ -29,7 +29,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +41,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"curfew/internal/pgcluster"
+	"curfew/internal/proc"
 	"curfew/verify"
 )
 
@@ -107,7 +107,7 @@ func run(ctx context.Context) (err error) {
 	if err := r.serve(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("%s, %s, load %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"), machine(), loadAverage())
+	fmt.Printf("%s, %s, load %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"), proc.Machine(), loadAverage())
 
 	var rows []row
 	rs, err := r.verifiers(ctx)
@@ -133,10 +133,8 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 
-	before, err := r.nodes[0].rss()
-	if err != nil {
-		return err
-	}
+	node := r.nodes[0].cmd.Process.Pid
+	before := proc.Memory(node, "VmRSS")
 	readers, err := r.readers(ctx, *streams-len(rs))
 	if err != nil {
 		return err
@@ -147,10 +145,7 @@ func run(ctx context.Context) (err error) {
 		}
 	}()
 	sleep(ctx, *rest)
-	idle, err := r.nodes[0].rss()
-	if err != nil {
-		return err
-	}
+	idle := proc.Memory(node, "VmRSS")
 	if *profile != "" {
 		if err := r.heapProfile(ctx); err != nil {
 			return err
@@ -565,21 +560,6 @@ func line(name string, d []time.Duration, goal string) row {
 	return row{fmt.Sprintf("%s (%d)", name, len(d)), ms(0.5), ms(0.99), ms(1), goal}
 }
 
-// rss is a node's resident memory in MB.
-func (n *node) rss() (float64, error) {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(n.cmd.Process.Pid), "status"))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
-			return kb / 1024, err
-		}
-	}
-	return 0, errors.New("the node's memory is not known")
-}
-
 // heapProfile writes what the first node's memory holds.
 func (r *rig) heapProfile(ctx context.Context) error {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.nodes[0].admin+"/debug/pprof/heap?debug=1&gc=1", nil)
@@ -596,19 +576,6 @@ func (r *rig) heapProfile(ctx context.Context) error {
 		return errors.Join(err, fmt.Errorf("the heap profile: %s", res.Status))
 	}
 	return os.WriteFile(*profile, b, 0o600)
-}
-
-func machine() string {
-	model := "unknown CPU"
-	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(b)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				model = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	return fmt.Sprintf("%d CPUs (%s), %s", runtime.NumCPU(), model, runtime.Version())
 }
 
 // loadAverage tells how many others used the machine.

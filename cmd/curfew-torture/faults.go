@@ -11,11 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"curfew/internal/proc"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -73,7 +74,7 @@ var faults = []fault{
 			wait = 30 * time.Second
 		}
 		postmaster := f.rig.cluster.PID()
-		stopped := append(children(postmaster), postmaster)
+		stopped := append(proc.Children(postmaster), postmaster)
 		for _, pid := range stopped {
 			_ = syscall.Kill(pid, syscall.SIGSTOP)
 		}
@@ -347,24 +348,6 @@ func restart(ctx context.Context, r *rig) error {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return err
-}
-
-// children are the processes that a process has started.
-func children(pid int) (list []int) {
-	entries, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range entries {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-		if len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
-			if child, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
-				list = append(list, child)
-			}
-		}
-	}
-	return list
 }
 
 // withMovableClock moves the nodes' statement_timestamp() by a table: two seconds ahead at first.

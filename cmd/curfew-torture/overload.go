@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -18,6 +17,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"curfew/internal/proc"
 )
 
 type overloadCommand struct {
@@ -49,8 +50,9 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 		return err
 	}
 	o := &overload{storm: st, node: r.nodes[0]}
+	memory := func(peak bool) int { return int(proc.MemoryOfTree(o.node.process.Process.Pid, peak)) }
 	calm := o.measure(ctx, each)
-	fmt.Printf("unloaded:           %s; server uses %d MB\n", calm, o.memory("VmRSS"))
+	fmt.Printf("unloaded:           %s; server uses %d MB\n", calm, memory(false))
 
 	capacity := o.capacity(ctx)
 	fmt.Printf("hashing does %.0f sign-ins a second; 10 times as many follow for %s\n", capacity, length)
@@ -62,7 +64,7 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 		{"of one account", func(int) string { return "storm-0" }},
 	} {
 		codes, m := o.flood(ctx, 10*capacity, length, flood.username)
-		fmt.Printf("%-19s %s (p99 × %.1f); sign-ins %s; server used at most %d MB\n", flood.name+":", m, ratio(m, calm), codes, o.memory("VmHWM"))
+		fmt.Printf("%-19s %s (p99 × %.1f); sign-ins %s; server used at most %d MB\n", flood.name+":", m, ratio(m, calm), codes, memory(true))
 		sleep(ctx, each*2/3)
 	}
 
@@ -76,11 +78,11 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 	} {
 		said, stop := attack.run(ctx)
 		m := o.measure(ctx, each)
-		fmt.Printf("%-19s %s (p99 × %.1f); %s; server uses %d MB\n", attack.name+":", m, ratio(m, calm), said, o.memory("VmRSS"))
+		fmt.Printf("%-19s %s (p99 × %.1f); %s; server uses %d MB\n", attack.name+":", m, ratio(m, calm), said, memory(false))
 		stop()
 	}
 	problems := append(o.wrong, st.verdict(ctx, nil)...)
-	if most, bound := o.memory("VmHWM"), maxMemory(); most == 0 || most > bound {
+	if most, bound := memory(true), maxMemory(); most == 0 || most > bound {
 		problems = append(problems, fmt.Sprintf("the server used %d MB; %d are allowed", most, bound))
 	}
 	for _, p := range problems[:min(len(problems), 10)] {
@@ -297,18 +299,6 @@ func (o *overload) idle(n int) (string, func()) {
 			c.Close()
 		}
 	}
-}
-
-// memory is a line of the server's /proc/PID/status, in MB.
-func (o *overload) memory(line string) int {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", o.node.process.Process.Pid))
-	for _, l := range strings.Split(string(text), "\n") {
-		if rest, ok := strings.CutPrefix(l, line+":"); ok {
-			kb, _ := strconv.Atoi(strings.Fields(rest)[0])
-			return kb / 1024
-		}
-	}
-	return 0
 }
 
 type timingCommand struct {

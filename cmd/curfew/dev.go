@@ -78,6 +78,7 @@ func (c *devCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	cfg.store.Hash.Command = p.hashCommand()
 	n, err := startNode(p.ctx, cfg, cfg.logger(p.stderr, false))
 	if err != nil {
 		return err

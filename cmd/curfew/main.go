@@ -38,6 +38,7 @@ type commands struct {
 	Cleanup     cleanupCommand     `cmd:"" help:"Remove what ended long ago. The server does it by itself every ten minutes."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is ready; for containers without a shell."`
 	Version     versionCommand     `cmd:"" help:"Say which version this is."`
+	Hash        hashCommand        `cmd:"" hidden:""`
 }
 
 // program is what a command may touch of the outside.
@@ -47,12 +48,14 @@ type program struct {
 	stdout io.Writer
 	stderr io.Writer
 	env    []string
+	self   string // the path of this executable; empty: do not start it
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal kills
 	p := &program{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ()}
+	p.self, _ = os.Executable()
 	os.Exit(p.run(os.Args[1:]))
 }
 

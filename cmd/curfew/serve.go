@@ -43,11 +43,29 @@ func (c *serveCommand) Run(p *program) error {
 	for _, w := range warnings {
 		log.Warn(w)
 	}
+	cfg.store.Hash.Command = p.hashCommand()
 	n, err := startNode(p.ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	return n.run(p.ctx)
+}
+
+// hashCommand is what a server starts to hash passwords.
+func (p *program) hashCommand() []string {
+	if p.self == "" {
+		return nil
+	}
+	return []string{p.self, "hash"}
+}
+
+type hashCommand struct {
+	AtATime int `arg:""`
+}
+
+// Run hashes passwords for the server that has started it, until that ends.
+func (c *hashCommand) Run(*program) error {
+	return models.ServeHashes(os.Stdin, os.Stdout, max(1, c.AtATime))
 }
 
 // node is one running server: two listeners on one store.

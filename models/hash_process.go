@@ -1,0 +1,160 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// hashProcess computes password hashes in a process of its own, of a lower priority. A hash keeps a CPU busy for tens of
+// milliseconds, which neither the kernel nor Go's scheduler interrupts soon for a refresh of the same priority, and its memory comes and
+// goes 19 MiB at a time, which would keep the collector busy that everything else shares. The process is started again
+// when it has died; it ends when its input does, so it does not outlive us.
+type hashProcess struct {
+	command []string
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	current *hashConnection // nil: to be started
+	closed  bool
+}
+
+type hashConnection struct {
+	*rpc.Client
+	process *exec.Cmd
+}
+
+// hashDeadline is when a process that does not answer is given up. The dearest hash takes a second of CPU.
+const hashDeadline = time.Minute
+
+// startHashProcess starts the command, with the number of hashes at a time as its last argument.
+func startHashProcess(command []string, atATime int, log *slog.Logger) (*hashProcess, error) {
+	h := &hashProcess{command: append(command[:len(command):len(command)], strconv.Itoa(atATime)), log: log}
+	_, err := h.connection()
+	return h, err
+}
+
+// compute does what [computePassword] does. A process that has died is replaced once: what killed it may be what was asked for.
+func (h *hashProcess) compute(p *passwordHash, password string) (key []byte, err error) {
+	for range 2 {
+		var c *hashConnection
+		if c, err = h.connection(); err != nil {
+			break
+		}
+		call := c.Go("Hash.Compute", HashRequest{Form: p.encode(), Password: password}, &key, make(chan *rpc.Call, 1))
+		late := time.AfterFunc(hashDeadline, func() { _ = c.process.Process.Kill() })
+		<-call.Done
+		late.Stop()
+		if err = call.Error; err == nil {
+			return key, nil
+		}
+		if _, answered := errors.AsType[rpc.ServerError](err); answered {
+			return nil, err
+		}
+		h.drop(c)
+		h.log.Warn("the process for password hashes is gone; another one is started", "error", err)
+	}
+	return nil, fmt.Errorf("%w: the process for password hashes: %w", ErrUnavailable, err)
+}
+
+func (h *hashProcess) connection() (*hashConnection, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, os.ErrClosed
+	}
+	if h.current != nil {
+		return h.current, nil
+	}
+	cmd := exec.Command(h.command[0], h.command[1:]...)
+	cmd.Env = []string{} // it needs none of our secrets
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	h.current = &hashConnection{Client: rpc.NewClient(pipes{out, in}), process: cmd}
+	return h.current, nil
+}
+
+// drop ends a process, once, and waits until it has ended.
+func (h *hashProcess) drop(c *hashConnection) {
+	h.mu.Lock()
+	ours := h.current == c
+	if ours {
+		h.current = nil
+	}
+	h.mu.Unlock()
+	if ours {
+		_ = c.process.Process.Kill()
+		_ = c.Close()
+		_ = c.process.Wait()
+	}
+}
+
+func (h *hashProcess) close() {
+	h.mu.Lock()
+	h.closed = true
+	c := h.current
+	h.mu.Unlock()
+	if c != nil {
+		h.drop(c)
+	}
+}
+
+// pipes are the two ends through which a process and its owner talk.
+type pipes struct {
+	io.ReadCloser
+	in io.WriteCloser
+}
+
+func (p pipes) Write(b []byte) (int, error) { return p.in.Write(b) }
+
+func (p pipes) Close() error { return errors.Join(p.in.Close(), p.ReadCloser.Close()) }
+
+// HashRequest asks a hash process for one hash: that of Password, with the algorithm, the cost and the salt of Form, a stored hash.
+type HashRequest struct{ Form, Password string }
+
+// ServeHashes computes the password hashes that a [Store] with [HashConfig.Command] asks for, so many at a time, until in ends.
+// The process gives itself a lower priority and a session of its own: an interrupt from the owner's terminal does not end it.
+func ServeHashes(in io.ReadCloser, out io.WriteCloser, atATime int) error {
+	lowerPriority()
+	debug.SetGCPercent(-1) // Compute collects
+	server := rpc.NewServer()
+	if err := server.RegisterName("Hash", hashService{make(chan struct{}, atATime)}); err != nil {
+		return err
+	}
+	server.ServeConn(pipes{in, out})
+	return nil
+}
+
+type hashService struct{ slots chan struct{} }
+
+// Compute answers one [HashRequest].
+func (s hashService) Compute(request HashRequest, key *[]byte) error {
+	p, err := parsePasswordHash(request.Form)
+	if err != nil {
+		return err
+	}
+	s.slots <- struct{}{}
+	defer func() { <-s.slots }()
+	*key, err = computePassword(p, request.Password)
+	runtime.GC() // so that the next one finds this one's memory
+	return err
+}
