@@ -65,12 +65,15 @@ func (s *Store) sign(c Claims, issued, now, until int64) (*Grant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the claims of an access token: %w", err)
 	}
-	signed := key.header + "." + b64(payload)
-	signature, err := signingMethod(key.Alg).Sign(signed, key.private)
+	text := make([]byte, 0, len(key.header)+2*len(payload)) // the signature fits in too, unless it is RSA's
+	text = append(append(text, key.header...), '.')
+	text = base64.RawURLEncoding.AppendEncode(text, payload)
+	signature, err := signingMethod(key.Alg).Sign(string(text), key.private)
 	if err != nil {
 		return nil, fmt.Errorf("sign with key %s: %w", key.KID, err)
 	}
-	g := &Grant{AccessToken: signed + "." + b64(signature), ExpiresIn: time.Duration(seconds) * time.Second, Scope: c.Scope, Claims: &c}
+	text = base64.RawURLEncoding.AppendEncode(append(text, '.'), signature)
+	g := &Grant{AccessToken: string(text), ExpiresIn: time.Duration(seconds) * time.Second, Scope: c.Scope, Claims: &c}
 	if c.DeviceID != "" {
 		g.DeviceID, g.UserID = uuid.MustParse(c.DeviceID), uuid.MustParse(c.Subject)
 	}

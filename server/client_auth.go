@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"mime"
 	"net/http"
@@ -28,11 +29,16 @@ func readForm(c *gin.Context) error {
 	if r.URL.RawQuery != "" {
 		return invalidRequest("parameters belong in the body, not in the query")
 	}
-	r.Body = http.MaxBytesReader(c.Writer, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return invalidRequest("the body is too large")
-		}
+	// Not r.ParseForm: it keeps the parameters twice.
+	body := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), maxForm)+bytes.MinRead))
+	_, err := body.ReadFrom(http.MaxBytesReader(c.Writer, r.Body, maxForm))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return invalidRequest("the body is too large")
+	}
+	if err == nil {
+		r.PostForm, err = url.ParseQuery(body.String())
+	}
+	if err != nil {
 		return invalidRequest("the body is not a form")
 	}
 	for name, values := range r.PostForm {

@@ -189,7 +189,7 @@ func (b *bench) lists(ctx context.Context) error {
 		"ip=" + address(99), "ip=192.0.2.1", "q=iphone", "q=user1234", "q=nothing+has+this", "status=expired&q=firefox", "client_id=web&status=revoked",
 		"status=revoked&q=nothing+has+this", "ip=" + address(99) + "&status=revoked", "client_id=web&q=pixel",
 	}
-	times := 100
+	times := 300
 	if b.opt.Short {
 		times = 10
 	}
@@ -215,7 +215,7 @@ func (b *bench) lists(ctx context.Context) error {
 			return err
 		}
 		// To the thousandth page, or the last: 50 devices a page, or some thousands that were looked at.
-		last := min(1000, times*10)
+		last := min(1000, times*4)
 		_, err := timed(w.node.admin, last, page, func(body []byte) error {
 			if next := field(body, "next_cursor"); next != nil {
 				cursor = "&cursor=" + url.QueryEscape(string(next))

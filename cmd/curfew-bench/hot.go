@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"curfew/internal/proc"
 )
 
 // bareLoad is what one HTTP request costs: the same request on the same load generator, answered at once.
 func (b *bench) bareLoad(ctx context.Context, name string, request []byte) (figures, error) {
-	l := load{duration: b.opt.Duration, addrs: []string{b.rig.bare.public}, workers: same(b.opt.Concurrency, func(int) worker {
+	l := load{duration: b.opt.Duration / 2, addrs: []string{b.rig.bare.public}, workers: same(b.opt.Concurrency, func(int) worker {
 		return &fixed{requests: [][]byte{request}, status: 200}
 	})}
 	return b.rig.measureAt(ctx, name, l, b.rig.bare)
@@ -22,29 +24,39 @@ type trial struct {
 	limitCPU        float64 // microseconds of CPU that the limit takes, with its clients
 }
 
-// trials alternates between server and limit, so that both see the same machine, and keeps the one with the median ratio.
+// trials measures the limit before and after each load, so that both see the same machine, and keeps the one with the median ratio.
 func (b *bench) trials(ctx context.Context, w *world, request []byte, pgbench func() (float64, error), server func() (figures, error)) (trial, error) {
 	var all []trial
 	for range b.opt.Repeat {
-		bare, err := b.bareLoad(ctx, "bare Gin route", request)
-		if err != nil {
-			return trial{}, err
+		stolen := proc.Stolen()
+		begin := time.Now()
+		var t trial
+		measureLimit := func() error {
+			bare, err := b.bareLoad(ctx, "bare Gin route", request)
+			if err != nil {
+				return err
+			}
+			b.keep(bare)
+			pg, err := pgbench()
+			t.bare += bare.PerSecond / 2
+			t.pg += pg / 2
+			t.limitCPU += (bare.ServerCPU + bare.LoadCPU + w.pgCPU) / 2
+			return err
 		}
-		pg, err := pgbench()
-		if err != nil {
-			return trial{}, err
+		if err := measureLimit(); err != nil {
+			return t, err
 		}
-		f, err := server()
-		if err != nil {
-			return trial{}, err
+		var err error
+		if t.figures, err = server(); err != nil {
+			return t, err
 		}
-		t := trial{
-			figures: f, bare: bare.PerSecond, pg: pg, ratio: f.PerSecond / limit(bare.PerSecond, pg),
-			limitCPU: bare.ServerCPU + bare.LoadCPU + w.pgCPU,
+		if err := measureLimit(); err != nil {
+			return t, err
 		}
-		progress("  bare %.0f/s, pgbench %.0f/s, L %.0f/s, ratio %.2f", t.bare, t.pg, limit(t.bare, t.pg), t.ratio)
+		t.ratio = t.PerSecond / limit(t.bare, t.pg)
+		t.Stolen = stolenPercent(stolen, begin) // of all that went into the ratio
+		progress("  bare %.0f/s, pgbench %.0f/s, L %.0f/s, ratio %.2f; the host took %.1f %% of the CPUs", t.bare, t.pg, limit(t.bare, t.pg), t.ratio, t.Stolen)
 		all = append(all, t)
-		b.keep(bare)
 	}
 	slices.SortFunc(all, func(a, b trial) int { return int(1e6 * (a.ratio - b.ratio)) })
 	median := all[len(all)/2]
@@ -53,7 +65,8 @@ func (b *bench) trials(ctx context.Context, w *world, request []byte, pgbench fu
 }
 
 func (t trial) String() string {
-	return fmt.Sprintf("%.2f of L = %.0f/s: %.0f/s (bare route %.0f/s, pgbench %.0f/s)", t.ratio, limit(t.bare, t.pg), t.PerSecond, t.bare, t.pg)
+	return fmt.Sprintf("%.2f of L = %.0f/s: %.0f/s (bare route %.0f/s, pgbench %.0f/s); the host took %.0f %% of the CPUs",
+		t.ratio, limit(t.bare, t.pg), t.PerSecond, t.bare, t.pg, t.Stolen)
 }
 
 // addCPU says the same by CPU time, which does not change when others use the machine too.
@@ -115,7 +128,7 @@ func (b *bench) refresh(ctx context.Context) error {
 	failed, lost := 0, 0
 	t, err := b.trials(ctx, w, sample,
 		func() (float64, error) {
-			return w.pgbench(ctx, limitUpdate, w.devices, b.opt.Concurrency, b.opt.Duration)
+			return w.pgbench(ctx, limitUpdate, w.devices, b.opt.Concurrency, b.opt.Duration/2)
 		},
 		func() (figures, error) {
 			if err := w.load(ctx); err != nil {
@@ -227,7 +240,7 @@ func (b *bench) introspect(ctx context.Context) error {
 	}
 	t, err := b.trials(ctx, w, introspectRequest(tokens[0]),
 		func() (float64, error) {
-			return w.pgbench(ctx, limitSelect, len(tokens), b.opt.Concurrency, b.opt.Duration)
+			return w.pgbench(ctx, limitSelect, len(tokens), b.opt.Concurrency, b.opt.Duration/2)
 		},
 		func() (figures, error) {
 			return b.rig.measure(ctx, "introspection, strict", load{duration: b.opt.Duration, workers: workers}, w.node)

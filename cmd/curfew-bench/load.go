@@ -122,6 +122,7 @@ type figures struct {
 	DBCPU     float64 `json:"database_cpu_us"` // microseconds a request
 	LoadCPU   float64 `json:"generator_cpu_us"`
 	RSS       float64 `json:"server_rss_mb,omitempty"` // the most that one node had
+	Stolen    float64 `json:"stolen_percent"`          // of the CPUs, by the host for others
 	Requests  int     `json:"requests"`
 	Failed    int     `json:"failed"`
 	Failure   string  `json:"failure,omitempty"` // the first

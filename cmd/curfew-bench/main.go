@@ -77,8 +77,8 @@ func (r *report) onlyUpTo(full bool) {
 }
 
 func (f figures) String() string {
-	s := fmt.Sprintf("%-34s %8.0f/s  p50 %7.2f  p99 %7.2f  p99.9 %7.2f ms  CPU server %5.0f database %5.0f generator %3.0f µs  %4.0f MB",
-		f.Name, f.PerSecond, f.P50, f.P99, f.P999, f.ServerCPU, f.DBCPU, f.LoadCPU, f.RSS)
+	s := fmt.Sprintf("%-34s %8.0f/s  p50 %7.2f  p99 %7.2f  p99.9 %7.2f ms  CPU server %5.0f database %5.0f generator %3.0f µs  %4.0f MB  stolen %.1f %%",
+		f.Name, f.PerSecond, f.P50, f.P99, f.P999, f.ServerCPU, f.DBCPU, f.LoadCPU, f.RSS, f.Stolen)
 	if f.Failed > 0 {
 		s += fmt.Sprintf("  %d failed: %s", f.Failed, f.Failure)
 	}
@@ -207,9 +207,9 @@ func (b *bench) print() {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", l.What, l.Target, l.Measured, l.Verdict)
 	}
 	fmt.Fprintln(tw)
-	fmt.Fprintln(tw, "load\trequests/s\tp50 ms\tp99 ms\tp99.9 ms\tserver CPU µs\tdatabase CPU µs\tgenerator CPU µs\tpeak MB\tfailed")
+	fmt.Fprintln(tw, "load\trequests/s\tp50 ms\tp99 ms\tp99.9 ms\tserver CPU µs\tdatabase CPU µs\tgenerator CPU µs\tpeak MB\tstolen %\tfailed")
 	for _, f := range r.Figures {
-		fmt.Fprintf(tw, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%d\n", f.Name, f.PerSecond, f.P50, f.P99, f.P999, f.ServerCPU, f.DBCPU, f.LoadCPU, f.RSS, f.Failed)
+		fmt.Fprintf(tw, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%d\n", f.Name, f.PerSecond, f.P50, f.P99, f.P999, f.ServerCPU, f.DBCPU, f.LoadCPU, f.RSS, f.Stolen, f.Failed)
 	}
 	tw.Flush()
 }

@@ -423,11 +423,13 @@ func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*proc
 		go func() { done <- r.profile(nodes[0], name, l.duration) }()
 		defer func() { err = errors.Join(err, <-done) }()
 	}
+	stolen, begin := proc.Stolen(), time.Now()
 	s, d, g := server(), proc.CPUOfTree(r.cluster.PID()), proc.CPU(os.Getpid())
 	if f, err = l.run(ctx); err != nil {
 		return f, fmt.Errorf("%s: %w", name, err)
 	}
 	f.Name = name
+	f.Stolen = stolenPercent(stolen, begin)
 	each := func(t time.Duration) float64 { return float64(t.Microseconds()) / float64(max(1, f.Requests)) }
 	f.ServerCPU, f.DBCPU, f.LoadCPU = each(server()-s), each(proc.CPUOfTree(r.cluster.PID())-d), each(proc.CPU(os.Getpid())-g)
 	for _, p := range nodes {
@@ -435,6 +437,11 @@ func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*proc
 	}
 	progress("  %s", f)
 	return f, nil
+}
+
+// stolenPercent is the share of the CPUs that the host has given to others since a moment.
+func stolenPercent(before time.Duration, begin time.Time) float64 {
+	return 100 * (proc.Stolen() - before).Seconds() / time.Since(begin).Seconds() / float64(runtime.NumCPU())
 }
 
 // profile writes the CPU profile of a node under a load.

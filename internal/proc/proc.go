@@ -94,6 +94,16 @@ func Memory(pid int, name string) float64 {
 	return 0
 }
 
+// Stolen is the time that the machine's host gave to others while one of its CPUs had work, since it was started.
+func Stolen() time.Duration {
+	b, _ := os.ReadFile("/proc/stat")
+	first, _, _ := strings.Cut(string(b), "\n")
+	if f := strings.Fields(first); len(f) > 8 {
+		return sumTicks(f[8:9])
+	}
+	return 0
+}
+
 // Machine describes what figures were taken on.
 func Machine() string {
 	model, ram := "unknown CPU", ""
