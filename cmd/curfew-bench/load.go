@@ -126,6 +126,8 @@ type figures struct {
 	Requests  int     `json:"requests"`
 	Failed    int     `json:"failed"`
 	Failure   string  `json:"failure,omitempty"` // the first
+
+	times []time.Duration
 }
 
 // run sends a load and measures every request. When a rate is given a request's time starts when it was due, also if the
@@ -199,6 +201,7 @@ func (l load) run(ctx context.Context) (f figures, err error) {
 	f.Requests = len(all)
 	f.PerSecond = float64(len(all)) / took.Seconds()
 	f.P50, f.P99, f.P999 = quantiles(all)
+	f.times = all
 	return f, nil
 }
 
