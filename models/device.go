@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -330,8 +331,18 @@ func (s *Store) signIn(tx *gorm.DB, in SignIn) (d *Device, again bool, now int64
 			d = mine[0]
 		}
 	}
-	if err := s.makeRoom(tx, out, u.ID, in.DeviceID, again); err != nil {
+	own := uuid.Nil
+	if again {
+		own = d.ID
+	}
+	st, err := s.signInState(tx, in, own)
+	if err != nil {
 		return fail(err)
+	}
+	if st.others >= s.cfg.MaxDevicesPerUser {
+		if err := s.makeRoom(tx, out, u.ID, own, st.others+1-s.cfg.MaxDevicesPerUser); err != nil {
+			return fail(err)
+		}
 	}
 	if again {
 		// Its older tokens die. A device that is out already has none, and makes no event.
@@ -347,33 +358,20 @@ func (s *Store) signIn(tx *gorm.DB, in SignIn) (d *Device, again bool, now int64
 		}
 		d.ValidFrom = max(d.ValidFrom, d.IssuedAt)
 	} else {
-		if d, err = s.newDevice(tx, in); err != nil {
-			return fail(err)
-		}
+		d = &Device{ID: in.DeviceID, UserID: u.ID, ClientID: in.Client.ID, Name: in.Name}
 	}
-
-	// Read after the user's row was locked, so all of it is newer than what that waited for.
-	var clientVersion, floor, horizon int64
-	err = s.row(tx, `SELECT c.version, {greatest}(u.valid_from, c.valid_from, r.valid_from), r.horizon, {now}
-		FROM users u, clients c, realm r WHERE u.id = @user AND c.id = @client`,
-		args{"user": u.ID, "client": in.Client.ID}, &clientVersion, &floor, &horizon, &now)
-	if errors.Is(dbError(err), ErrNotFound) {
-		return fail(ErrClientCredentials)
-	}
-	if err != nil {
-		return fail(err)
-	}
-	if clientVersion != in.Client.Version {
-		return fail(errStaleClient)
-	}
-	issued := max(Micros(now), Micros(floor)+1, d.ValidFrom+1)
-	if int64(issued) > horizon {
+	issued := max(st.now, st.floor+1, d.ValidFrom+1)
+	for issued > st.horizon {
 		if err := s.pushHorizonIn(tx, int64(issued)); err != nil {
 			return fail(err)
 		}
-	} else {
-		s.ahead(now, horizon)
+		if st, err = s.signInState(tx, in, own); err != nil {
+			return fail(err)
+		}
+		issued = max(st.now, st.floor+1, d.ValidFrom+1)
 	}
+	now = int64(st.now)
+	s.ahead(now, int64(st.horizon))
 
 	d.SignedInAt, d.IssuedAt, d.RotatedAt, d.LastSeenAt = issued, issued, Micros(now), Micros(now)
 	d.RefreshID, d.PreviousRefreshID = uuid.New(), uuid.Nil
@@ -396,12 +394,8 @@ func (s *Store) signIn(tx *gorm.DB, in SignIn) (d *Device, again bool, now int64
 		}
 	} else {
 		d.CreatedAt = Micros(now)
-		n, err := s.insertDevice(tx, d)
-		if err != nil {
+		if err := s.insertDevice(tx, d); err != nil {
 			return fail(err)
-		}
-		if n == 0 { // somebody took the GUID since newDevice looked
-			return fail(errAgain)
 		}
 	}
 	return d, again, now, out, s.audit(tx, AuditEvent{
@@ -409,22 +403,34 @@ func (s *Store) signIn(tx *gorm.DB, in SignIn) (d *Device, again bool, now int64
 	}, self)
 }
 
-// makeRoom signs out the longest unseen of a user's devices, so that one more does not make too many. While the user's
-// row is locked they cannot become more.
-func (s *Store) makeRoom(tx *gorm.DB, out *SignOut, user, device uuid.UUID, again bool) error {
-	if !again {
-		device = uuid.Nil
+// signInState is what decides about the issue time of a sign-in, all of one snapshot.
+type signInState struct {
+	floor, horizon, now Micros
+	others              int // devices of the user that are signed in, without the one that signs in again
+}
+
+// signInState comes after the user's row was locked: it is newer than what that waited for, and the user's devices do
+// not become more.
+func (s *Store) signInState(tx *gorm.DB, in SignIn, own uuid.UUID) (st signInState, err error) {
+	var version int64
+	err = s.row(tx, `SELECT c.version, {greatest}(u.valid_from, c.valid_from, r.valid_from), r.horizon, {now}, (SELECT count(*)`+otherDevices+`)
+		FROM users u, clients c, realm r WHERE u.id = @user AND c.id = @client`,
+		args{"user": in.User.ID, "client": in.Client.ID, "device": own}, &version, &st.floor, &st.horizon, &st.now, &st.others)
+	if errors.Is(dbError(err), ErrNotFound) {
+		return st, ErrClientCredentials
 	}
-	const others = ` FROM devices d, users u, clients c, realm r
-		WHERE d.user_id = @user AND d.id <> @device AND u.id = d.user_id AND c.id = d.client_id AND ` + aliveDevice
-	a := args{"user": user, "device": device}
-	var n int
-	if err := s.row(tx, `SELECT count(*)`+others, a, &n); err != nil || n < s.cfg.MaxDevicesPerUser {
-		return err
-	}
-	a["surplus"] = n + 1 - s.cfg.MaxDevicesPerUser
+	return st, cmp.Or(err, errIf(version != in.Client.Version, errStaleClient))
+}
+
+// otherDevices are those of a user that are signed in, but for one.
+const otherDevices = ` FROM devices d, users u, clients c, realm r
+	WHERE d.user_id = @user AND d.id <> @device AND u.id = d.user_id AND c.id = d.client_id AND ` + aliveDevice
+
+// makeRoom signs out the longest unseen of the other devices.
+func (s *Store) makeRoom(tx *gorm.DB, out *SignOut, user, device uuid.UUID, surplus int) error {
 	var unseen []*Device
-	if err := s.raw(tx, `SELECT d.*`+others+` ORDER BY d.last_seen_at, d.id LIMIT @surplus {lock d}`, a).Scan(&unseen).Error; err != nil {
+	if err := s.raw(tx, `SELECT d.*`+otherDevices+` ORDER BY d.last_seen_at, d.id LIMIT @surplus {lock d}`,
+		args{"user": user, "device": device, "surplus": surplus}).Scan(&unseen).Error; err != nil {
 		return err
 	}
 	return s.revokeDevices(tx, out, unseen, ReasonTooManyDevices, Actor{Entity: EntityPolicy}, nil)
@@ -437,33 +443,28 @@ func errIf(cond bool, err error) error {
 	return nil
 }
 
-// newDevice finds the GUID of a new device. The answer does not tell whether the one asked for was taken.
-func (s *Store) newDevice(tx *gorm.DB, in SignIn) (*Device, error) {
-	d := &Device{ID: in.DeviceID, UserID: in.User.ID, ClientID: in.Client.ID, Name: in.Name}
-	if d.ID != uuid.Nil {
-		var taken int
-		if err := s.row(tx, `SELECT count(*) FROM devices WHERE id = @id`, args{"id": d.ID}, &taken); err != nil {
-			return nil, err
+// insertDevice stores a new device. Where somebody has its GUID it gets a fresh one, and the answer does not tell.
+func (s *Store) insertDevice(tx *gorm.DB, d *Device) error {
+	for try := 0; ; try++ {
+		if d.ID == uuid.Nil || try > 0 {
+			var err error
+			if d.ID, err = uuid.NewV7(); err != nil {
+				return err
+			}
 		}
-		if taken == 0 {
-			return d, nil
+		n, err := s.exec(tx, `INSERT INTO devices (id, user_id, refresh_id, previous_refresh_id, rotated_at, issued_at, signed_in_at, valid_from,
+			expires_at, ends_at, last_seen_at, created_at, client_id, name, scope, ip, user_agent)
+			VALUES (@id, @user, @refresh, @previous, @rotated, @issued, @signed, @valid, @expires, @ends, @seen, @created, @client, @name, @scope, @ip, @agent)
+			ON CONFLICT (id) DO NOTHING`, args{
+			"id": d.ID, "user": d.UserID, "refresh": d.RefreshID, "previous": d.PreviousRefreshID, "rotated": int64(d.RotatedAt),
+			"issued": int64(d.IssuedAt), "signed": int64(d.SignedInAt), "valid": int64(d.ValidFrom), "expires": int64(d.ExpiresAt),
+			"ends": int64(d.EndsAt), "seen": int64(d.LastSeenAt), "created": int64(d.CreatedAt), "client": d.ClientID, "name": d.Name,
+			"scope": d.Scope, "ip": d.IP, "agent": d.UserAgent,
+		})
+		if n > 0 || err != nil {
+			return err
 		}
 	}
-	var err error
-	d.ID, err = uuid.NewV7()
-	return d, err
-}
-
-func (s *Store) insertDevice(tx *gorm.DB, d *Device) (int64, error) {
-	return s.exec(tx, `INSERT INTO devices (id, user_id, refresh_id, previous_refresh_id, rotated_at, issued_at, signed_in_at, valid_from,
-		expires_at, ends_at, last_seen_at, created_at, client_id, name, scope, ip, user_agent)
-		VALUES (@id, @user, @refresh, @previous, @rotated, @issued, @signed, @valid, @expires, @ends, @seen, @created, @client, @name, @scope, @ip, @agent)
-		ON CONFLICT (id) DO NOTHING`, args{
-		"id": d.ID, "user": d.UserID, "refresh": d.RefreshID, "previous": d.PreviousRefreshID, "rotated": int64(d.RotatedAt),
-		"issued": int64(d.IssuedAt), "signed": int64(d.SignedInAt), "valid": int64(d.ValidFrom), "expires": int64(d.ExpiresAt),
-		"ends": int64(d.EndsAt), "seen": int64(d.LastSeenAt), "created": int64(d.CreatedAt), "client": d.ClientID, "name": d.Name,
-		"scope": d.Scope, "ip": d.IP, "agent": d.UserAgent,
-	})
 }
 
 // grant makes the tokens of a device's present state.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -77,64 +76,46 @@ func AddressPrefix(ip string) string {
 // arrival time, the moment at which the whole allowance is back.
 func (s *Store) charge(ctx context.Context, guesses ...guess) error {
 	slices.SortFunc(guesses, func(a, b guess) int { return cmp.Compare(a.key, b.key) })
-	leave, err := s.enterCounting(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	window := s.cfg.Limits.Window.Microseconds()
-	a := args{"window": window}
+	a := args{"window": s.cfg.Limits.Window.Microseconds()}
 	values := make([]string, len(guesses))
 	for i, g := range guesses {
-		values[i] = fmt.Sprintf("(@k%d, {now} + @every%d)", i, i)
+		values[i] = fmt.Sprintf("(%d, CAST(@k%d AS text), CAST(@every%d AS bigint))", i, i, i)
 		a[fmt.Sprint("k", i)], a[fmt.Sprint("every", i)] = g.key, g.every.Microseconds()
 	}
-	var wait int64
-	err = s.write(ctx, func(tx *gorm.DB) error {
-		wait = 0
-		passed := map[string]bool{}
-		err := s.rows(tx, `INSERT INTO rate_limits (k, tat) VALUES `+strings.Join(values, ", ")+`
+	asked := `WITH asked (i, k, every) AS (VALUES ` + strings.Join(values, ", ") + `)`
+	var passed []guess
+	err := s.count(ctx, func(tx *gorm.DB) error {
+		passed = passed[:0]
+		return s.rows(tx, asked+` INSERT INTO rate_limits (k, tat) SELECT a.k, {now} + a.every FROM asked a
+			WHERE NOT EXISTS (SELECT 1 FROM asked b JOIN rate_limits r ON r.k = b.k WHERE r.tat + b.every - {now} > @window) ORDER BY a.i
 			ON CONFLICT (k) DO UPDATE SET tat = {greatest}(rate_limits.tat, {now}) + excluded.tat - {now}
 			WHERE {greatest}(rate_limits.tat, {now}) + excluded.tat - {now} - {now} <= @window RETURNING k`, a,
 			func(scan func(...any) error) error {
 				var k string
 				err := scan(&k)
-				passed[k] = true
+				passed = append(passed, guesses[max(0, slices.IndexFunc(guesses, func(g guess) bool { return g.key == k }))])
 				return err
 			})
-		if err != nil || len(passed) == len(guesses) {
-			return err
-		}
-		for _, g := range guesses {
-			if passed[g.key] {
-				continue
-			}
-			var w int64
-			if err := s.row(tx, `SELECT tat + @every - @window - {now} FROM rate_limits WHERE k = @k`,
-				args{"k": g.key, "every": g.every.Microseconds(), "window": window}, &w); err != nil {
-				return err
-			}
-			wait = max(wait, w, 1)
-		}
-		return errThrottled // roll the others back: a refused guess is not a guess
 	})
-	if wait > 0 && errors.Is(err, errThrottled) {
-		return &ThrottledError{RetryAfter: time.Duration(wait)*time.Microsecond + time.Second}
+	if err != nil || len(passed) == len(guesses) {
+		return err
 	}
-	return err
+	if len(passed) > 0 { // another one took the last of an allowance since the statement began: a refused guess is not a guess
+		s.refund(ctx, "", passed...)
+	}
+	var wait int64
+	err = s.read(ctx, func(tx *gorm.DB) error {
+		return s.row(tx, asked+` SELECT coalesce(max(r.tat + a.every - @window - {now}), 0) FROM asked a JOIN rate_limits r ON r.k = a.k`, a, &wait)
+	})
+	if err != nil {
+		return err
+	}
+	return &ThrottledError{RetryAfter: time.Duration(max(0, wait))*time.Microsecond + time.Second}
 }
-
-var errThrottled = errors.New("throttled")
 
 // refund takes a charge back; forget, if not empty, is the key whose count a success clears. It is worth no failure.
 func (s *Store) refund(ctx context.Context, forget string, guesses ...guess) {
 	slices.SortFunc(guesses, func(a, b guess) int { return cmp.Compare(a.key, b.key) })
-	leave, err := s.enterCounting(context.WithoutCancel(ctx))
-	if err != nil {
-		s.log.Warn("a guess that was right could not be taken off the limits", "error", err)
-		return
-	}
-	defer leave()
 	// The rows are locked in the order of charge.
 	a := args{}
 	var order, amount, keys []string
@@ -147,25 +128,26 @@ func (s *Store) refund(ctx context.Context, forget string, guesses ...guess) {
 		a[k], a[fmt.Sprint("every", i)] = g.key, every
 		order, amount, keys = append(order, fmt.Sprintf("WHEN @%s THEN %d", k, i)), append(amount, fmt.Sprintf("WHEN @%s THEN CAST(@every%d AS bigint)", k, i)), append(keys, "@"+k)
 	}
-	err = s.write(ctx, func(tx *gorm.DB) error {
+	err := s.count(context.WithoutCancel(ctx), func(tx *gorm.DB) error {
 		_, err := s.exec(tx, `UPDATE rate_limits SET tat = tat - CASE k `+strings.Join(amount, " ")+` END WHERE k IN (
 			SELECT k FROM rate_limits WHERE k IN (`+strings.Join(keys, ", ")+`) ORDER BY CASE k `+strings.Join(order, " ")+` END {lock})`, a)
 		return err
 	})
 	if err != nil {
-		s.log.Warn("a guess that was right could not be taken off the limits", "error", err)
+		s.log.Warn("a guess that does not count could not be taken off the limits", "error", err)
 	}
 }
 
-// enterCounting waits for a place among those who count.
-func (s *Store) enterCounting(ctx context.Context) (leave func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+// count runs one statement that counts guesses, after waiting for a place among those who do.
+func (s *Store) count(ctx context.Context, fn func(tx *gorm.DB) error) error {
+	waiting, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	select {
 	case s.counting <- struct{}{}:
-		return func() { <-s.counting }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		defer func() { <-s.counting }()
+		return s.single(ctx, fn)
+	case <-waiting.Done():
+		return fmt.Errorf("%w: %w", ErrUnavailable, waiting.Err())
 	}
 }
 

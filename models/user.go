@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -146,15 +147,16 @@ func (s *Store) AuthenticateUser(ctx context.Context, in PasswordAttempt) (*User
 		return nil, err
 	}
 	defer leave()
-	u, err := s.FindUser(ctx, in.Username)
+	account := usernameKey(in.Username)
+	var u *User
+	var known bool
+	if CheckUsername(in.Username) == nil {
+		u, known, err = s.userAt(ctx, "username_key", account, in)
+	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	account := usernameKey(in.Username)
-	if len(account) > MaxUsername {
-		account = account[:MaxUsername]
-	}
-	return s.checkPassword(ctx, u, account, in)
+	return s.checkPassword(ctx, u, account[:min(len(account), MaxUsername)], known, in)
 }
 
 // enterCheck takes a place for one password check, or nothing.
@@ -167,15 +169,7 @@ func (s *Store) enterCheck() (leave func(), err error) {
 	}
 }
 
-func (s *Store) checkPassword(ctx context.Context, u *User, account string, in PasswordAttempt) (*User, error) {
-	id := uuid.Nil
-	if u != nil {
-		id = u.ID
-	}
-	known, err := s.knownAddress(ctx, id, in)
-	if err != nil {
-		return nil, err
-	}
+func (s *Store) checkPassword(ctx context.Context, u *User, account string, known bool, in PasswordAttempt) (*User, error) {
 	address := AddressPrefix(in.Address)
 	guesses := []guess{
 		s.guess(s.cfg.Limits.PerAccountAddress, "account at address", account, address),
@@ -213,19 +207,24 @@ func (s *Store) checkPassword(ctx context.Context, u *User, account string, in P
 	return u, nil
 }
 
-// knownAddress tells whether the user has a device there, or names one: a stranger's guesses elsewhere do not lock it out.
-func (s *Store) knownAddress(ctx context.Context, user uuid.UUID, in PasswordAttempt) (known bool, err error) {
-	var devices []struct {
-		ID uuid.UUID
-		IP string
+// userAt finds the user with this value in a column, and tells whether the attempt is from where it has a device, or names one: a
+// stranger's guesses elsewhere do not lock the user out there.
+func (s *Store) userAt(ctx context.Context, column string, value any, in PasswordAttempt) (u *User, known bool, err error) {
+	var found struct {
+		User
+		Addresses string
+		Named     bool
 	}
 	err = s.read(ctx, func(tx *gorm.DB) error {
-		return s.raw(tx, `SELECT id, ip FROM devices WHERE user_id = @user LIMIT 1000`, args{"user": user}).Scan(&devices).Error
+		return s.raw(tx, `SELECT u.*, EXISTS (SELECT 1 FROM devices d WHERE d.id = @device AND d.user_id = u.id) AS named,
+			coalesce((SELECT string_agg(p.ip, ' ') FROM (SELECT DISTINCT d.ip FROM devices d WHERE d.user_id = u.id LIMIT 1000) p), '') AS addresses
+			FROM users u WHERE u.`+column+` = @value`, args{"device": in.DeviceID, "value": value}).Take(&found).Error
 	})
-	for _, d := range devices {
-		known = known || AddressPrefix(d.IP) == AddressPrefix(in.Address) || (in.DeviceID != uuid.Nil && d.ID == in.DeviceID)
+	if err != nil {
+		return nil, false, err
 	}
-	return known, err
+	here := AddressPrefix(in.Address)
+	return &found.User, found.Named || slices.ContainsFunc(strings.Fields(found.Addresses), func(ip string) bool { return AddressPrefix(ip) == here }), nil
 }
 
 // rehash stores the same password in our own form. It is worth no failure: the next sign-in tries again.
@@ -270,16 +269,15 @@ func (s *Store) ChangePassword(ctx context.Context, in PasswordChange, by Actor)
 		return nil, err
 	}
 	defer leave()
-	u, err := s.GetUser(ctx, in.UserID)
+	attempt := PasswordAttempt{Password: in.Current, Address: in.Address, DeviceID: in.KeepDevice}
+	u, known, err := s.userAt(ctx, "id", in.UserID, attempt)
 	if err != nil {
 		return nil, err
 	}
 	if err := CheckPasswordPolicy(in.New, u.Username); err != nil {
 		return nil, err
 	}
-	if u, err = s.checkPassword(ctx, u, u.UsernameKey, PasswordAttempt{
-		Username: u.Username, Password: in.Current, Address: in.Address, DeviceID: in.KeepDevice,
-	}); err != nil {
+	if u, err = s.checkPassword(ctx, u, u.UsernameKey, known, attempt); err != nil {
 		return nil, err
 	}
 	phc, err := s.hasher.hash(ctx, in.New)

@@ -1,9 +1,12 @@
 package models
 
 import (
+	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,6 +152,41 @@ func mustFail[T any](_ T, err error) error {
 		return errors.New("it did not fail")
 	}
 	return err
+}
+
+// Many who guess at once: as many pass as may, and whoever is refused at one limit counts against none.
+func TestCharge_AllOrNone(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		narrow, wide := k.guess(3, "test", "narrow"), k.guess(100, "test", "wide")
+		for range 20 { // at first no row is there yet, and few connections
+			var passed, refused atomic.Int64
+			var wg sync.WaitGroup
+			for range 40 {
+				wg.Go(func() {
+					err := k.charge(context.Background(), narrow, wide)
+					if _, ok := errors.AsType[*ThrottledError](err); ok {
+						refused.Add(1)
+					} else if err == nil {
+						passed.Add(1)
+					} else {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			var counted float64
+			if err := k.row(k.db, `SELECT (tat - {now}) * 1.0 / @every FROM rate_limits WHERE k = @k`,
+				args{"k": wide.key, "every": wide.every.Microseconds()}, &counted); err != nil {
+				t.Fatal(err)
+			}
+			if passed.Load() != 3 || refused.Load() != 37 || math.Ceil(counted) != 3 {
+				t.Fatalf("%d passed, %d were refused, %.2f count", passed.Load(), refused.Load(), counted)
+			}
+			for range 3 {
+				k.refund(t.Context(), "", narrow, wide)
+			}
+		}
+	}, func(c *Config) { c.Limits.Window, c.MaxConns = 24*time.Hour, 40 })
 }
 
 func TestAuthenticateUser_SuccessClearsTheCount(t *testing.T) {
