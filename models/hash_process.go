@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"curfew/internal/proc"
 )
 
 // hashProcess computes password hashes in a process of its own, of a lower priority. A hash keeps a CPU busy for tens of
@@ -33,6 +35,9 @@ type hashConnection struct {
 	*rpc.Client
 	process *exec.Cmd
 }
+
+// hashPriority is the nice value of the process: a tenth of a share where CPUs are short.
+const hashPriority = 10
 
 // hashDeadline is when a process that does not answer is given up. The dearest hash takes a second of CPU.
 const hashDeadline = time.Minute
@@ -135,7 +140,7 @@ type HashRequest struct{ Form, Password string }
 // ServeHashes computes the password hashes that a [Store] with [HashConfig.Command] asks for, so many at a time, until in ends.
 // The process gives itself a lower priority and a session of its own: an interrupt from the owner's terminal does not end it.
 func ServeHashes(in io.ReadCloser, out io.WriteCloser, atATime int) error {
-	lowerPriority()
+	proc.LowerPriority(hashPriority)
 	debug.SetGCPercent(-1) // Compute collects
 	server := rpc.NewServer()
 	if err := server.RegisterName("Hash", &hashService{slots: make(chan struct{}, atATime)}); err != nil {

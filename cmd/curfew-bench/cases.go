@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -332,25 +334,62 @@ func (b *bench) password(ctx context.Context) error {
 	}
 	b.report.add("password grant", "≥ 0.95 of bare argon2id", m.ratio >= .95, m.ratio, "%.2f: %.1f/s of %.1f/s, %d at a time", m.ratio, m.grant, m.bare, hashes)
 
+	return b.besideSignIns(ctx, w, signIns.workers)
+}
+
+// besideSignIns: refreshes alone, beside a loop that does nothing at the lowest priority, and beside as many sign-ins as wait and
+// run. The loop is the limit: so much a CPU that is never idle costs by itself.
+func (b *bench) besideSignIns(ctx context.Context, w *world, signers []worker) error {
 	rate, idle, err := b.quiet(ctx, w, "sign-ins")
 	if err != nil {
 		return err
 	}
-	stop, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() { // as many as wait and run, without an end
-		l := load{addrs: []string{w.node.public}, duration: time.Hour, workers: signIns.workers}
-		_, _ = l.run(stop)
-	})
-	time.Sleep(300 * time.Millisecond)
-	f, err := b.rig.measure(ctx, "refresh at a fifth, beside sign-ins", load{duration: b.opt.Duration, workers: w.refreshers(b.opt.Concurrency, w.devices), rate: rate}, w.node)
-	cancel()
-	wg.Wait()
+	measure := func(beside string) (figures, error) {
+		f, err := b.rig.measure(ctx, "refresh at a fifth, "+beside, load{duration: b.opt.Duration, workers: w.refreshers(b.opt.Concurrency, w.devices), rate: rate}, w.node)
+		return b.keep(f), err
+	}
+	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	b.keep(f)
-	b.report.add("refresh p99 beside sign-ins", "≤ 2 times", f.P99 <= 2*idle.P99, f.P99/idle.P99, "%.1f ms, alone %.1f ms: %.1f times, at %.0f/s", f.P99, idle.P99, f.P99/idle.P99, rate)
+	type round struct{ idle, loop, signIns float64 }
+	var all []round
+	for i := range b.opt.Repeat {
+		if i > 0 {
+			if idle, err = measure("before sign-ins"); err != nil {
+				return err
+			}
+		}
+		idling, err := b.rig.spawn("loop", nil, self, "loop")
+		if err != nil {
+			return err
+		}
+		loop, err := measure("beside a loop")
+		idling.stop()
+		if err != nil {
+			return err
+		}
+		stop, cancel := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		wg.Go(func() { // without an end
+			l := load{addrs: []string{w.node.public}, duration: time.Hour, workers: signers}
+			_, _ = l.run(stop)
+		})
+		time.Sleep(300 * time.Millisecond)
+		signIns, err := measure("beside sign-ins")
+		cancel()
+		wg.Wait()
+		if err != nil {
+			return err
+		}
+		all = append(all, round{idle.P99, loop.P99, signIns.P99})
+	}
+	slices.SortFunc(all, func(a, b round) int { return cmp.Compare(a.loop/a.idle, b.loop/b.idle) })
+	m := all[len(all)/2]
+	b.report.add("refresh p99 beside a loop of the lowest priority", "", true, m.loop/m.idle, "%.1f ms, alone %.1f ms: %.1f times, at %.0f/s", m.loop, m.idle, m.loop/m.idle, rate)
+	slices.SortFunc(all, func(a, b round) int { return cmp.Compare(a.signIns/a.idle, b.signIns/b.idle) })
+	m = all[len(all)/2]
+	b.report.add("refresh p99 beside sign-ins", "≤ 2 times", m.signIns <= 2*m.idle, m.signIns/m.idle, "%.1f ms, alone %.1f ms: %.1f times, at %.0f/s", m.signIns, m.idle, m.signIns/m.idle, rate)
 	return nil
 }
 

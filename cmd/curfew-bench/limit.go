@@ -31,6 +31,20 @@ func (c *bareCommand) Run() error {
 	return (&http.Server{Addr: c.Addr, Handler: e, ReadHeaderTimeout: 5 * time.Second}).ListenAndServe()
 }
 
+// loopCommand keeps a CPU busy, and gives it away to whoever wants it.
+type loopCommand struct{}
+
+// Run ends with the context.
+func (c *loopCommand) Run(ctx context.Context) error {
+	proc.LowerPriority(19)
+	go func() {
+		for ctx.Err() == nil {
+		}
+	}()
+	<-ctx.Done()
+	return nil
+}
+
 // What pgbench runs: the same row changes, or is read, as for the request, and nothing else is asked.
 var (
 	limitUpdate = fmt.Sprintf(`UPDATE devices SET refresh_id = gen_random_uuid(), previous_refresh_id = refresh_id, rotated_at = :now::bigint,

@@ -217,6 +217,7 @@ func (b *bench) print() {
 type commands struct {
 	Run  runCommand  `cmd:"" default:"withargs" help:"Measure and print a table."`
 	Bare bareCommand `cmd:"" hidden:""`
+	Loop loopCommand `cmd:"" hidden:""`
 }
 
 func main() {
