@@ -142,6 +142,7 @@ type HashRequest struct{ Form, Password string }
 func ServeHashes(in io.ReadCloser, out io.WriteCloser, atATime int) error {
 	proc.LowerPriority(hashPriority)
 	debug.SetGCPercent(-1) // Compute collects
+	runtime.GOMAXPROCS(atATime)
 	server := rpc.NewServer()
 	if err := server.RegisterName("Hash", &hashService{slots: make(chan struct{}, atATime)}); err != nil {
 		return err
