@@ -141,8 +141,8 @@ type HashRequest struct{ Form, Password string }
 // The process gives itself a lower priority and a session of its own: an interrupt from the owner's terminal does not end it.
 func ServeHashes(in io.ReadCloser, out io.WriteCloser, atATime int) error {
 	proc.LowerPriority(hashPriority)
-	debug.SetGCPercent(-1) // Compute collects
-	runtime.GOMAXPROCS(atATime)
+	debug.SetGCPercent(-1)      // Compute collects
+	runtime.GOMAXPROCS(atATime) // more would have to be woken and stopped for each collection, and would wait for a CPU to be so
 	server := rpc.NewServer()
 	if err := server.RegisterName("Hash", &hashService{slots: make(chan struct{}, atATime)}); err != nil {
 		return err

@@ -30,7 +30,7 @@ var ErrHashQueueFull = errors.New("too many passwords are being checked at the m
 type HashConfig struct {
 	Memory  uint32 // KiB for each hash; default 19456, OWASP's first choice for argon2id together with the next two
 	Time    uint32 // passes over the memory; default 2
-	Threads uint8  // lanes, each on a CPU of its own while it runs; default 1
+	Threads uint8  // lanes; default 1
 
 	Concurrency int // hashes at a time; default the CPUs that the process may use, less one for everything else. Concurrency × Memory is the memory bill.
 	Queue       int // how many may wait beyond those that run; default 32 × Concurrency

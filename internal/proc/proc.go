@@ -121,5 +121,9 @@ func Machine() string {
 			ram = strconv.FormatFloat(kb/(1<<20), 'f', 0, 64) + " GiB RAM"
 		}
 	}
-	return strconv.Itoa(runtime.NumCPU()) + " CPUs (" + model + "), " + ram + ", " + runtime.Version()
+	machine := strconv.Itoa(runtime.NumCPU()) + " CPUs (" + model + "), " + ram + ", " + runtime.Version()
+	if b, err := os.ReadFile("/proc/sys/kernel/sched_autogroup_enabled"); err == nil && strings.TrimSpace(string(b)) == "1" {
+		machine += ", sched_autogroup" // priorities count within a session only
+	}
+	return machine
 }
