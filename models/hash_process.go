@@ -14,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"curfew/internal/proc"
 )
 
 // hashProcess computes password hashes in a process of its own, of a lower priority. A hash keeps a CPU busy for tens of
@@ -35,9 +33,6 @@ type hashConnection struct {
 	*rpc.Client
 	process *exec.Cmd
 }
-
-// hashPriority is the nice value of the process: a tenth of a share where CPUs are short.
-const hashPriority = 10
 
 // hashDeadline is when a process that does not answer is given up. The dearest hash takes a second of CPU.
 const hashDeadline = time.Minute
@@ -138,9 +133,8 @@ func (p pipes) Close() error { return errors.Join(p.in.Close(), p.ReadCloser.Clo
 type HashRequest struct{ Form, Password string }
 
 // ServeHashes computes the password hashes that a [Store] with [HashConfig.Command] asks for, so many at a time, until in ends.
-// The process gives itself a lower priority and a session of its own: an interrupt from the owner's terminal does not end it.
+// It is for a process of its own, of which it sets how Go runs it; the priority is the caller's.
 func ServeHashes(in io.ReadCloser, out io.WriteCloser, atATime int) error {
-	proc.LowerPriority(hashPriority)
 	debug.SetGCPercent(-1)      // Compute collects
 	runtime.GOMAXPROCS(atATime) // more would have to be woken and stopped for each collection, and would wait for a CPU to be so
 	server := rpc.NewServer()

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"curfew/admin"
+	"curfew/internal/proc"
 	"curfew/internal/web"
 	"curfew/models"
 	"curfew/server"
@@ -64,8 +65,13 @@ type hashCommand struct {
 	AtATime int `arg:""`
 }
 
-// Run hashes passwords for the server that has started it, until that ends.
+// hashPriority is a nice value: a tenth of a share where CPUs are short.
+const hashPriority = 10
+
+// Run hashes passwords for the server that has started it, until that ends. In its own session it does not end with an
+// interrupt from the server's terminal.
 func (c *hashCommand) Run(*program) error {
+	proc.LowerPriority(hashPriority)
 	// Go's poller waits for a pipe that does not block. A thread that waits in read costs more than itself: the scheduler
 	// looks for such threads every 20 µs for a while, each time one is found.
 	_ = syscall.SetNonblock(syscall.Stdin, true)

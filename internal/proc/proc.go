@@ -1,4 +1,4 @@
-// Package proc reads what Linux says of processes and of the machine, and lowers a priority.
+// Package proc reads what Linux says of processes and of the machine, for the commands that measure, and lowers a priority.
 package proc
 
 import (
