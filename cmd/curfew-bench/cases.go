@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -245,19 +246,13 @@ func (b *bench) lists(ctx context.Context) error {
 	return err
 }
 
-// quiet is the rate of refreshes against which others' work is held: a fifth of what the node can do.
-func (b *bench) quiet(ctx context.Context, w *world, beside string) (rate float64, idle figures, err error) {
+// fifth is the rate of refreshes against which others' work is held: a fifth of what the node can do.
+func (b *bench) fifth(ctx context.Context, w *world) (rate float64, err error) {
 	if err := w.load(ctx); err != nil {
-		return 0, idle, err
+		return 0, err
 	}
 	f, err := b.rig.measure(ctx, "refresh, to find a rate", load{duration: b.opt.Duration / 4, workers: w.refreshers(b.opt.Concurrency, w.devices)}, w.node)
-	if err != nil {
-		return 0, idle, err
-	}
-	rate = max(50, f.PerSecond/5)
-	idle, err = b.rig.measure(ctx, "refresh at a fifth, before "+beside, load{duration: b.opt.Duration, workers: w.refreshers(b.opt.Concurrency, w.devices), rate: rate}, w.node)
-	b.keep(idle)
-	return rate, idle, err
+	return max(50, f.PerSecond/5), err
 }
 
 // argonLoop computes argon2id as the server does by default, with nothing else, and says how many a second.
@@ -334,31 +329,33 @@ func (b *bench) password(ctx context.Context) error {
 	}
 	b.report.add("password grant", "≥ 0.95 of bare argon2id", m.ratio >= .95, m.ratio, "%.2f: %.1f/s of %.1f/s, %d at a time", m.ratio, m.grant, m.bare, hashes)
 
-	return b.besideSignIns(ctx, w, signIns.workers)
-}
-
-// besideSignIns: refreshes alone, beside a loop that does nothing at the lowest priority, and beside as many sign-ins as wait and
-// run. The loop is the limit: so much a CPU that is never idle costs by itself.
-func (b *bench) besideSignIns(ctx context.Context, w *world, signers []worker) error {
-	rate, idle, err := b.quiet(ctx, w, "sign-ins")
+	rate, err := b.fifth(ctx, w)
 	if err != nil {
 		return err
 	}
+	if err := b.besideSignIns(ctx, w, signIns.workers, "refresh at a fifth", rate); err != nil {
+		return err
+	}
+	return b.besideSignIns(ctx, w, signIns.workers, "refresh without a pause", 0)
+}
+
+// besideSignIns: refreshes alone, beside a loop that does nothing at the lowest priority, and beside as many sign-ins as wait and
+// run. The loop is the limit: so much a CPU that is never idle costs by itself. A rate of 0 is without a pause.
+func (b *bench) besideSignIns(ctx context.Context, w *world, signers []worker, what string, rate float64) error {
 	measure := func(beside string) (figures, error) {
-		f, err := b.rig.measure(ctx, "refresh at a fifth, "+beside, load{duration: b.opt.Duration, workers: w.refreshers(b.opt.Concurrency, w.devices), rate: rate}, w.node)
+		f, err := b.rig.measure(ctx, what+", "+beside, load{duration: b.opt.Duration, workers: w.refreshers(b.opt.Concurrency, w.devices), rate: rate}, w.node)
 		return b.keep(f), err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	type round struct{ idle, loop, signIns float64 }
+	type round struct{ idle, loop, signIns, perSecond, signedIn float64 }
 	var all []round
-	for i := range b.opt.Repeat {
-		if i > 0 {
-			if idle, err = measure("before sign-ins"); err != nil {
-				return err
-			}
+	for range b.opt.Repeat {
+		idle, err := measure("before sign-ins")
+		if err != nil {
+			return err
 		}
 		idling, err := b.rig.spawn("loop", nil, self, "loop")
 		if err != nil {
@@ -370,27 +367,48 @@ func (b *bench) besideSignIns(ctx context.Context, w *world, signers []worker) e
 			return err
 		}
 		stop, cancel := context.WithCancel(ctx)
+		var signedIn atomic.Int64
+		counted := make([]worker, len(signers))
+		for i, s := range signers {
+			counted[i] = counter{s, &signedIn}
+		}
 		var wg sync.WaitGroup
 		wg.Go(func() { // without an end
-			l := load{addrs: []string{w.node.public}, duration: time.Hour, workers: signers}
+			l := load{addrs: []string{w.node.public}, duration: time.Hour, workers: counted}
 			_, _ = l.run(stop)
 		})
 		time.Sleep(300 * time.Millisecond)
+		before, begin := signedIn.Load(), time.Now()
 		signIns, err := measure("beside sign-ins")
+		perSecond := float64(signedIn.Load()-before) / time.Since(begin).Seconds()
 		cancel()
 		wg.Wait()
 		if err != nil {
 			return err
 		}
-		all = append(all, round{idle.P99, loop.P99, signIns.P99})
+		all = append(all, round{idle.P99, loop.P99, signIns.P99, signIns.PerSecond, perSecond})
 	}
 	slices.SortFunc(all, func(a, b round) int { return cmp.Compare(a.loop/a.idle, b.loop/b.idle) })
 	m := all[len(all)/2]
-	b.report.add("refresh p99 beside a loop of the lowest priority", "", true, m.loop/m.idle, "%.1f ms, alone %.1f ms: %.1f times, at %.0f/s", m.loop, m.idle, m.loop/m.idle, rate)
+	b.report.add(what+", p99 beside a loop of the lowest priority", "", true, m.loop/m.idle, "%.1f ms, alone %.1f ms: %.1f times", m.loop, m.idle, m.loop/m.idle)
 	slices.SortFunc(all, func(a, b round) int { return cmp.Compare(a.signIns/a.idle, b.signIns/b.idle) })
 	m = all[len(all)/2]
-	b.report.add("refresh p99 beside sign-ins", "≤ 2 times", m.signIns <= 2*m.idle, m.signIns/m.idle, "%.1f ms, alone %.1f ms: %.1f times, at %.0f/s", m.signIns, m.idle, m.signIns/m.idle, rate)
+	b.report.add(what+", p99 beside sign-ins", "≤ 2 times", m.signIns <= 2*m.idle, m.signIns/m.idle, "%.1f ms, alone %.1f ms: %.1f times, at %.0f/s beside %.1f sign-ins a second", m.signIns, m.idle, m.signIns/m.idle, m.perSecond, m.signedIn)
 	return nil
+}
+
+// counter counts the answers of a worker that were right.
+type counter struct {
+	worker
+	right *atomic.Int64
+}
+
+func (c counter) answer(status int, body []byte) error {
+	err := c.worker.answer(status, body)
+	if err == nil {
+		c.right.Add(1)
+	}
+	return err
 }
 
 // nodes: two of them on one database.
@@ -452,10 +470,15 @@ func (b *bench) cleanUp(ctx context.Context) error {
 			return err
 		}
 	}
-	rate, idle, err := b.quiet(ctx, w, "clean-up")
+	rate, err := b.fifth(ctx, w)
 	if err != nil {
 		return err
 	}
+	idle, err := b.rig.measure(ctx, "refresh at a fifth, before clean-up", load{duration: b.opt.Duration, workers: w.refreshers(b.opt.Concurrency, w.devices), rate: rate}, w.node)
+	if err != nil {
+		return err
+	}
+	b.keep(idle)
 	done := make(chan error, 1)
 	var took time.Duration
 	stop, cancel := context.WithCancel(ctx)
