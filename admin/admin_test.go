@@ -152,7 +152,7 @@ func (k *kit) send(token, method, path, body, kind string) *reply {
 	b, err := io.ReadAll(res.Body)
 	must(k.t, err)
 	a := &reply{status: res.StatusCode, header: res.Header, body: string(b)}
-	if strings.Contains(res.Header.Get("Content-Type"), "json") {
+	if method != http.MethodHead && strings.Contains(res.Header.Get("Content-Type"), "json") {
 		must(k.t, json.Unmarshal(b, &a.json))
 	}
 	return a
@@ -173,6 +173,7 @@ func TestRoutes(t *testing.T) {
 		must(t, apitest.Routes("admin", k.adm.Routes()))
 		for _, path := range []string{"/healthz", "/readyz"} {
 			k.want(200, "GET", path, "")
+			k.want(200, "HEAD", path, "")
 		}
 	})
 }

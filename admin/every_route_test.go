@@ -179,6 +179,7 @@ func TestEveryRoute_DatabaseAway(t *testing.T) {
 		}
 		k.each(unknown(), check)
 		check("GET", "/readyz")
+		k.want(503, "HEAD", "/readyz", "")
 		k.want(200, "GET", "/healthz", "")
 		k.want(200, "GET", "/metrics", "")
 	})

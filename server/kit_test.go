@@ -122,7 +122,7 @@ func (k *kit) do(r *http.Request) *answer {
 	if a.body, err = io.ReadAll(res.Body); err != nil {
 		k.t.Fatal(err)
 	}
-	if strings.Contains(res.Header.Get("Content-Type"), "json") {
+	if r.Method != http.MethodHead && strings.Contains(res.Header.Get("Content-Type"), "json") {
 		if err := json.Unmarshal(a.body, &a.json); err != nil {
 			k.t.Fatalf("%s: %v", a.body, err)
 		}

@@ -61,8 +61,8 @@ func (s *Server) routes() {
 	r.POST("/oauth2/token", s.token)
 	r.POST("/oauth2/revoke", s.revoke)
 	r.POST("/oauth2/introspect", s.introspect)
-	r.GET("/oauth2/jwks", s.jwks)
-	r.GET("/.well-known/oauth-authorization-server", s.metadata)
+	r.Match(web.Look, "/oauth2/jwks", s.jwks)
+	r.Match(web.Look, "/.well-known/oauth-authorization-server", s.metadata)
 
 	follower := r.Group("/oauth2/revocations", web.Authenticate(s.store, models.ScopeRevocations))
 	follower.GET("", web.Handle(s.revocations))

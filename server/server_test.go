@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -273,9 +274,17 @@ func TestMetadataAndKeys(t *testing.T) {
 		if again := k.do(k.request("GET", "/oauth2/jwks", "", "If-None-Match", keys.header.Get("ETag"))); again.status != 304 || len(again.body) != 0 {
 			t.Fatalf("%d %s", again.status, again.body)
 		}
-		for _, path := range []string{"/healthz", "/readyz"} {
-			if a := k.do(k.request("GET", path, "")); a.status != 200 {
-				t.Fatalf("%s: %d", path, a.status)
+		if again := k.do(k.request("HEAD", "/oauth2/jwks", "", "If-None-Match", keys.header.Get("ETag"))); again.status != 304 {
+			t.Fatalf("%d", again.status)
+		}
+		for _, path := range []string{"/healthz", "/readyz", "/oauth2/jwks", "/.well-known/oauth-authorization-server"} {
+			a, head := k.do(k.request("GET", path, "")), k.do(k.request("HEAD", path, ""))
+			for _, h := range []*answer{a, head} {
+				h.header.Del("Date")
+				h.header.Del("X-Request-Id")
+			}
+			if a.status != 200 || head.status != 200 || len(head.body) != 0 || !reflect.DeepEqual(a.header, head.header) {
+				t.Fatalf("%s: %d %v; HEAD %d %v %q", path, a.status, a.header, head.status, head.header, head.body)
 			}
 		}
 		// An independent reader of key sets agrees, on the thumbprint too.
@@ -313,6 +322,9 @@ func TestDatabaseAway(t *testing.T) {
 			if a.status != 503 || a.str("code") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
 				t.Errorf("%s: %d %s", name, a.status, a.body)
 			}
+		}
+		if a := k.do(k.request("HEAD", "/readyz", "")); a.status != 503 || a.header.Get("Retry-After") == "" {
+			t.Errorf("HEAD /readyz: %d", a.status)
 		}
 		if a := k.do(k.request("GET", "/healthz", "")); a.status != 200 {
 			t.Errorf("the process lives: %d", a.status)

@@ -44,6 +44,9 @@ const (
 	clientIPKey  = "client_ip"
 )
 
+// Look has the methods of what takes no token: monitors and caches ask with HEAD, RFC 9110 section 9.3.2.
+var Look = []string{http.MethodGet, http.MethodHead}
+
 // NewEngine is an engine with everything that both listeners do for every request, and the two health checks.
 func NewEngine(cfg EngineConfig) (*gin.Engine, error) {
 	gin.SetMode(gin.ReleaseMode)
@@ -63,8 +66,8 @@ func NewEngine(cfg EngineConfig) (*gin.Engine, error) {
 	e.NoMethod(Handle(func(c *gin.Context) error {
 		return &Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Detail: c.Request.Method + " is not for this address; see Allow"}
 	}))
-	e.GET("/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) })
-	e.GET("/readyz", Handle(func(c *gin.Context) error {
+	e.Match(Look, "/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) })
+	e.Match(Look, "/readyz", Handle(func(c *gin.Context) error {
 		if err := cfg.Store.Ping(c.Request.Context()); err != nil {
 			return err
 		}
