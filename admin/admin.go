@@ -106,7 +106,7 @@ func plain(fn web.HandlerFunc) gin.HandlerFunc {
 
 // pathID is a UUID in the path. Another form names nothing.
 func pathID(c *gin.Context) (uuid.UUID, error) {
-	id, ok := canonical(c.Param("id"))
+	id, ok := web.ParseUUID(c.Param("id"))
 	if !ok {
 		return uuid.Nil, models.ErrNotFound
 	}
@@ -125,18 +125,13 @@ func pathName(c *gin.Context, parameter string) (string, error) {
 	return text, nil
 }
 
-func canonical(text string) (uuid.UUID, bool) {
-	id, err := uuid.Parse(text)
-	return id, err == nil && len(text) == 36 && id != uuid.Nil
-}
-
 // idFilter is a UUID in the query; uuid.Nil without one.
 func idFilter(q url.Values, parameter string) (uuid.UUID, error) {
 	text := q.Get(parameter)
 	if text == "" {
 		return uuid.Nil, nil
 	}
-	id, ok := canonical(text)
+	id, ok := web.ParseUUID(text)
 	if !ok {
 		return id, web.Invalid("%s: it takes a UUID in its canonical form", parameter)
 	}

@@ -429,7 +429,7 @@ func TestRevocationsAndReceipts(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		u := k.user("anna")
 		rs := models.SubscriberID{ClientID: "api", Name: "rs1"}
-		must(t, k.store.Subscribe(t.Context(), rs, models.SubscriberID{ClientID: "api", Name: "rs2"}))
+		must(t, k.store.Subscribe(t.Context(), &models.Lease{SubscriberID: rs}, &models.Lease{SubscriberID: models.SubscriberID{ClientID: "api", Name: "rs2"}}))
 		var seqs []int64
 		for range 4 {
 			g := k.signIn(u, "settings", "203.0.113.1")

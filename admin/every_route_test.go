@@ -395,7 +395,7 @@ func TestWait(t *testing.T) {
 		if a := k.want(200, "DELETE", "/admin/users/"+u.ID.String()+"/devices?wait=0s", ""); applied(a) != "<nil>" {
 			t.Fatalf("%s", a.body)
 		}
-		must(t, k.store.Subscribe(t.Context(), models.SubscriberID{ClientID: "api", Name: "rs1"}))
+		must(t, k.store.Subscribe(t.Context(), &models.Lease{SubscriberID: models.SubscriberID{ClientID: "api", Name: "rs1"}}))
 		k.signIn(u, "settings", "203.0.113.1")
 		missing := "map[acknowledged:0 missing:[api/rs1] slowest_ms:0 subscribers:1]"
 		if a := k.want(200, "PATCH", "/admin/users/"+u.ID.String()+"?wait=1ms", `{"disabled":true}`); applied(a) != missing || a.json["count"] != 1.0 || a.json["disabled"] != true {

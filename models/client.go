@@ -106,7 +106,7 @@ func (c *Client) setScopes(scopes []string) error {
 }
 
 func (c *Client) setName(name string) error {
-	name, err := cleanName(name)
+	name, err := CleanName(name)
 	if err != nil {
 		return err
 	}

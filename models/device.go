@@ -100,8 +100,11 @@ func (s *Store) selects(f DeviceFilter) (where string, a args, err error) {
 		add(`d.ip = @ip`, "ip", f.IP)
 	}
 	if f.Q != "" {
-		q := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(f.Q))
-		add(`(lower(d.name) LIKE @q ESCAPE '\' OR u.username_key LIKE @q ESCAPE '\' OR lower(d.user_agent) LIKE @q ESCAPE '\')`, "q", "%"+q+"%")
+		q := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(f.Q)
+		// The database lowers both sides: what it takes for a letter depends on its locale.
+		add(`({lower}(d.name) LIKE {lower}(CAST(@q AS text)) ESCAPE '\' OR u.username_key LIKE @q_key ESCAPE '\'
+			OR {lower}(d.user_agent) LIKE {lower}(CAST(@q AS text)) ESCAPE '\')`, "q", "%"+q+"%")
+		a["q_key"] = usernameKey("%" + q + "%")
 	}
 	switch f.Status {
 	case "":
@@ -217,6 +220,9 @@ func (s *Store) GetDevice(ctx context.Context, f DeviceFilter) (*DeviceInfo, err
 }
 
 func (s *Store) getDevice(tx *gorm.DB, f DeviceFilter) (*DeviceInfo, error) {
+	if f.ID == uuid.Nil { // which the filter takes for any device
+		return nil, ErrNotFound
+	}
 	where, a, err := s.selects(f)
 	if err != nil {
 		return nil, err
@@ -231,7 +237,7 @@ func (s *Store) getDevice(tx *gorm.DB, f DeviceFilter) (*DeviceInfo, error) {
 // RenameDevice names the one device that the filter selects; whose it is, is part of the filter. It returns [ErrNotFound]
 // if there is none.
 func (s *Store) RenameDevice(ctx context.Context, f DeviceFilter, name string, by Actor) (*DeviceInfo, error) {
-	name, err := cleanName(name)
+	name, err := CleanName(name)
 	if err != nil {
 		return nil, err
 	}
@@ -282,9 +288,10 @@ type SignIn struct {
 // given. With too many devices the longest unseen is signed out.
 //
 // It signs in the user only as it was when the password was checked: a password that was changed, or a user that was
-// disabled or deleted since then, is [ErrCredentials].
+// disabled or deleted since then, is [ErrCredentials]. The scope admin for somebody else is [ErrScope]; the audit log tells of
+// it, so that a password is not tried out in silence.
 func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
-	name, err := cleanName(in.Name)
+	name, err := CleanName(in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -296,6 +303,9 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
 		d, again, now, out, err = s.signIn(tx, in)
 		return out, err
 	})
+	if err == nil && d == nil {
+		err = ErrScope
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -306,6 +316,7 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
 	return s.grant(d, in.Client, d.Scope, now)
 }
 
+// signIn gives no device where an admin's scope was refused.
 func (s *Store) signIn(tx *gorm.DB, in SignIn) (d *Device, again bool, now int64, out *SignOut, err error) {
 	fail := func(err error) (*Device, bool, int64, *SignOut, error) { return nil, false, 0, nil, err }
 	u, err := s.lockUser(tx, in.User.ID)
@@ -315,11 +326,14 @@ func (s *Store) signIn(tx *gorm.DB, in SignIn) (d *Device, again bool, now int64
 	if err != nil {
 		return fail(err)
 	}
-	if strings.Contains(" "+in.Scope+" ", " "+ScopeAdmin+" ") && !u.Admin {
-		return fail(ErrScope)
+	self := Actor{Entity: EntityUser, ID: u.ID.String(), IP: in.Origin.IP, UserAgent: in.Origin.UserAgent}
+	if slices.Contains(strings.Fields(in.Scope), ScopeAdmin) && !u.Admin {
+		if err := s.row(tx, `SELECT {now} FROM realm`, nil, &now); err != nil {
+			return fail(err)
+		}
+		return nil, false, 0, nil, s.audit(tx, AuditEvent{At: Micros(now), Type: AuditAdminRefused, UserID: u.ID.String(), ClientID: in.Client.ID}, self)
 	}
 	out = &SignOut{}
-	self := Actor{Entity: EntityUser, ID: u.ID.String(), IP: in.Origin.IP, UserAgent: in.Origin.UserAgent}
 
 	if in.DeviceID != uuid.Nil {
 		var mine []*Device
@@ -483,16 +497,16 @@ func (s *Store) grant(d *Device, c *Client, scope string, now int64) (*Grant, er
 }
 
 // GrantedScope is what a client gets for what it asks for (RFC 6749 section 3.3): what it was registered with; without a
-// request all of that but admin, which must be asked for by name. admin is for admins, and for a client's own tokens.
-// It returns [ErrScope] for anything else.
-func GrantedScope(c *Client, requested string, admin bool) (string, error) {
+// request all of that but admin, which must be asked for by name, and which [Store.SignIn] gives to admins only. It returns
+// [ErrScope] for anything else.
+func GrantedScope(c *Client, requested string) (string, error) {
 	allowed := strings.Fields(c.Scopes)
 	if requested == "" {
 		return strings.Join(slices.DeleteFunc(allowed, func(sc string) bool { return sc == ScopeAdmin }), " "), nil
 	}
 	var granted []string
 	for _, sc := range strings.Split(requested, " ") {
-		if !slices.Contains(allowed, sc) || (sc == ScopeAdmin && !admin) {
+		if !slices.Contains(allowed, sc) {
 			return "", ErrScope
 		}
 		if !slices.Contains(granted, sc) {

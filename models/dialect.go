@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"net/url"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/glebarez/go-sqlite"
 	gormlite "github.com/glebarez/sqlite"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -41,15 +43,25 @@ type statement struct {
 var (
 	postgresWords = strings.NewReplacer(
 		"{now}", "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint",
-		"{greatest}", "greatest", "{least}", "least",
+		"{greatest}", "greatest", "{least}", "least", "{lower}", "lower",
 		"{lock}", "FOR NO KEY UPDATE", "{lock d}", "FOR NO KEY UPDATE OF d", "{horizon}", "r.horizon",
 	)
 	// SQLite has one writer: a write transaction begins with the lock on everything (_txlock=immediate).
 	sqliteWords = strings.NewReplacer(
-		"{now}", "@now", "{greatest}", "max", "{least}", "min", "{lock}", "", "{lock d}", "", "{horizon}", "(SELECT horizon FROM realm)",
+		"{now}", "@now", "{greatest}", "max", "{least}", "min", "{lower}", sqliteLower, "{lock}", "", "{lock d}", "", "{horizon}", "(SELECT horizon FROM realm)",
 	)
 	parameter = regexp.MustCompile(`@[a-z_]+[0-9]*`)
 )
+
+// sqliteLower lowers every letter; SQLite's own lower knows those of ASCII only.
+const sqliteLower = "curfew_lower"
+
+func init() {
+	sqlite.MustRegisterDeterministicScalarFunction(sqliteLower, 1, func(_ *sqlite.FunctionContext, in []driver.Value) (driver.Value, error) {
+		text, _ := in[0].(string)
+		return strings.ToLower(text), nil
+	})
+}
 
 // args are the named parameters of a statement.
 type args map[string]any

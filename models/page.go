@@ -84,16 +84,25 @@ func (s *Store) scanStop(tx *gorm.DB, query string, a args, dest ...any) (found 
 // MaxName is how many characters the name of a device or a client has at most.
 const MaxName = 100
 
-// cleanName accepts what a person would call a thing: 1 to MaxName characters of valid UTF-8 that can be seen.
-func cleanName(name string) (string, error) {
+// joiners are ZERO WIDTH NON-JOINER and ZERO WIDTH JOINER.
+const joiners = "\u200c\u200d"
+
+// CleanName accepts what a person would call a thing: 1 to MaxName characters of valid UTF-8 that can be seen, and the two
+// joiners, without which Persian and some emoji cannot be written. Any space becomes a plain one. Its errors wrap [ErrInvalid].
+func CleanName(name string) (string, error) {
 	if !utf8.ValidString(name) {
 		return "", invalid("the name is not UTF-8")
 	}
-	name = strings.TrimSpace(name)
-	if name == "" || len(name) > 4*MaxName || utf8.RuneCountInString(name) > MaxName {
+	name = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Zs, r) {
+			return ' '
+		}
+		return r
+	}, name))
+	if strings.Trim(name, joiners) == "" || len(name) > 4*MaxName || utf8.RuneCountInString(name) > MaxName {
 		return "", invalid("the name has %d characters: it takes 1 to %d", utf8.RuneCountInString(name), MaxName)
 	}
-	if i := strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+	if i := strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) && !strings.ContainsRune(joiners, r) }); i >= 0 {
 		return "", invalid("the name has a character that cannot be printed, at byte %d", i)
 	}
 	return name, nil

@@ -50,27 +50,55 @@ func CheckSubscriberName(name string) error {
 	return nil
 }
 
+// Lease is what one node knows of a subscriber whose stream is open there. Other nodes may have streams of it too.
+type Lease struct {
+	SubscriberID
+	until  int64 // what this node has written last; 0 before the first time
+	others int64 // what others had written before: to there it is live without this node
+}
+
 // Subscribe says that the streams of these subscribers are open, now and for [SubscriberLease].
-func (s *Store) Subscribe(ctx context.Context, ids ...SubscriberID) error {
-	slices.SortFunc(ids, compareSubscribers)
-	return s.write(ctx, func(tx *gorm.DB) error {
-		for _, id := range ids {
-			if _, err := s.exec(tx, `INSERT INTO subscribers (client_id, name, live_until, acked_seq, acked_at, created_at)
-				VALUES (@client, @name, {now} + @lease, 0, 0, {now})
-				ON CONFLICT (client_id, name) DO UPDATE SET live_until = {greatest}(subscribers.live_until, {now} + @lease)`,
-				args{"client": id.ClientID, "name": id.Name, "lease": SubscriberLease.Microseconds()}); err != nil {
+func (s *Store) Subscribe(ctx context.Context, leases ...*Lease) error {
+	leases = slices.SortedFunc(slices.Values(leases), func(a, b *Lease) int { return compareSubscribers(a.SubscriberID, b.SubscriberID) })
+	written := make([]Lease, len(leases))
+	err := s.write(ctx, func(tx *gorm.DB) error {
+		for i, l := range leases {
+			a := args{"client": l.ClientID, "name": l.Name, "lease": SubscriberLease.Microseconds()}
+			written[i] = *l
+			var before int64
+			if err := s.row(tx, `INSERT INTO subscribers (client_id, name, live_until, acked_seq, acked_at, created_at)
+				VALUES (@client, @name, 0, 0, 0, {now})
+				ON CONFLICT (client_id, name) DO UPDATE SET live_until = subscribers.live_until RETURNING live_until`, a, &before); err != nil {
+				return err
+			}
+			if before != l.until {
+				written[i].others = before
+			}
+			// No two writers leave the same value: who ends a lease sees whether it is still the last one's.
+			if err := s.row(tx, `UPDATE subscribers SET live_until = {greatest}(live_until + 1, {now} + @lease)
+				WHERE client_id = @client AND name = @name RETURNING live_until`, a, &written[i].until); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for i, l := range leases {
+		*l = written[i]
+	}
+	return nil
 }
 
-// Unsubscribe says that a subscriber's stream has ended. It stays live for as long as its last acknowledgement is fresh.
-func (s *Store) Unsubscribe(ctx context.Context, id SubscriberID) error {
+// Unsubscribe says that a subscriber's last stream on this node has ended. It stays live for as long as its last
+// acknowledgement is fresh, and if another node has a stream of it. If another had one within [SubscriberLease], it may stay
+// live for the rest of that time: a receipt waits rather for too many than for too few.
+func (s *Store) Unsubscribe(ctx context.Context, l *Lease) error {
 	return s.single(ctx, func(tx *gorm.DB) error {
-		_, err := s.exec(tx, `UPDATE subscribers SET live_until = {greatest}({now}, acked_at + @lease) WHERE client_id = @client AND name = @name`,
-			args{"client": id.ClientID, "name": id.Name, "lease": SubscriberLease.Microseconds()})
+		_, err := s.exec(tx, `UPDATE subscribers SET live_until = {greatest}({now}, acked_at + @lease, @others)
+			WHERE client_id = @client AND name = @name AND live_until = @until`,
+			args{"client": l.ClientID, "name": l.Name, "lease": SubscriberLease.Microseconds(), "until": l.until, "others": l.others})
 		return err
 	})
 }

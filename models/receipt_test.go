@@ -10,17 +10,59 @@ import (
 	"time"
 )
 
+// A stream that ends on one node does not end the one on another, whichever of the two was noted last.
+func TestUnsubscribe_OtherNodes(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		here, there := k.Store, k.open()
+		live := func(id SubscriberID) bool {
+			list, err := k.ListSubscribers(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(list, func(s Subscriber) bool { return s.Name == id.Name })
+			return i >= 0 && list[i].Live
+		}
+		for name, last := range map[string]*Store{"first": here, "second": there} {
+			id := SubscriberID{"api", name}
+			ends, stays := &Lease{SubscriberID: id}, &Lease{SubscriberID: id}
+			for range 2 {
+				if err := errors.Join(here.Subscribe(t.Context(), ends), there.Subscribe(t.Context(), stays)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if last == here {
+				if err := here.Subscribe(t.Context(), ends); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := here.Unsubscribe(t.Context(), ends); err != nil || !live(id) {
+				t.Fatalf("noted last by the %s: live %v, %v", name, live(id), err)
+			}
+		}
+		// Alone it is over at once.
+		id := SubscriberID{"api", "alone"}
+		l := &Lease{SubscriberID: id}
+		if err := errors.Join(here.Subscribe(t.Context(), l), here.Subscribe(t.Context(), l)); err != nil || !live(id) {
+			t.Fatal(live(id), err)
+		}
+		if err := here.Unsubscribe(t.Context(), l); err != nil || live(id) {
+			t.Fatal(live(id), err)
+		}
+	})
+}
+
 func TestReceipt(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		here, there := k.Store, k.open()
 		u := k.newUser("anna")
 		rs1, rs2, late := SubscriberID{"api", "rs1"}, SubscriberID{"api", "rs2"}, SubscriberID{"api", "late"}
-		if err := here.Subscribe(t.Context(), rs1, rs2); err != nil {
+		lease2 := &Lease{SubscriberID: rs2}
+		if err := here.Subscribe(t.Context(), &Lease{SubscriberID: rs1}, lease2); err != nil {
 			t.Fatal(err)
 		}
 		out := k.revoke(Target{Level: LevelUser, Subject: u.ID.String()})
 		seq := out.Revocation.Seq
-		if err := there.Subscribe(t.Context(), late); err != nil {
+		if err := there.Subscribe(t.Context(), &Lease{SubscriberID: late}); err != nil {
 			t.Fatal(err)
 		}
 		// One acknowledges here, one at another node; the wait ends when both have.
@@ -46,7 +88,7 @@ func TestReceipt(t *testing.T) {
 			t.Fatalf("%+v", r)
 		}
 		// Who has stopped listening is named, until an admin removes it.
-		if err := here.Unsubscribe(t.Context(), rs2); err != nil {
+		if err := here.Unsubscribe(t.Context(), lease2); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE subscribers SET live_until = 1 + (SELECT max(created_at) FROM revocations) WHERE name = 'rs2'"); err != nil {
@@ -78,7 +120,7 @@ func TestReceipt(t *testing.T) {
 
 func TestWaitApplied_GivesUp(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
-		if err := k.Subscribe(t.Context(), SubscriberID{"api", "deaf"}); err != nil {
+		if err := k.Subscribe(t.Context(), &Lease{SubscriberID: SubscriberID{"api", "deaf"}}); err != nil {
 			t.Fatal(err)
 		}
 		seq := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq

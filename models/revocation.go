@@ -90,7 +90,7 @@ const batchSize = 500
 // Revoke signs out, at any of the four levels: it moves the level's valid_from and appends one event, in one commit. At
 // the device level it does so for each selected device that is signed in, in batches; the answer names the last event.
 // A single device that is out already is no error and makes no event. It returns [ErrNotFound] if the user, client or
-// single device does not exist.
+// single device does not exist, and [ErrInvalid] for a filter that selects all devices: everyone is a level of its own.
 //
 // Once it has returned, no token of a request that read the database before it is alive.
 func (s *Store) Revoke(ctx context.Context, t Target, why Reason, by Actor) (*SignOut, error) {
@@ -218,6 +218,9 @@ func (s *Store) revokeIn(tx *gorm.DB, t Target, why Reason, by Actor) (*SignOut,
 // last is the last device that was looked at, uuid.Nil if there are no more.
 func (s *Store) revokeBatch(tx *gorm.DB, t Target, after uuid.UUID, limit int, why Reason, by Actor) (out *SignOut, last uuid.UUID, err error) {
 	out = &SignOut{}
+	if t.Filter == (DeviceFilter{}) {
+		return nil, last, invalid("devices without a filter: everyone is a level of its own")
+	}
 	where, a, err := s.selects(t.Filter)
 	if err != nil {
 		return nil, last, err
@@ -323,9 +326,9 @@ func (s *Store) appendRevocations(tx *gorm.DB, out *SignOut, events []*Revocatio
 // lastRevocationOf is the newest event that ended a device, at whatever level; nil if it has been pruned.
 func (s *Store) lastRevocationOf(tx *gorm.DB, device uuid.UUID) (*Revocation, error) {
 	var list []*Revocation
-	err := s.raw(tx, `SELECT v.* FROM revocations v WHERE v.subject IN (SELECT CAST(id AS text) FROM devices WHERE id = @id
-			UNION ALL SELECT CAST(user_id AS text) FROM devices WHERE id = @id
-			UNION ALL SELECT client_id FROM devices WHERE id = @id UNION ALL SELECT '')
+	err := s.raw(tx, `SELECT v.* FROM revocations v WHERE (v.level, v.subject) IN (SELECT 'device', CAST(id AS text) FROM devices WHERE id = @id
+			UNION ALL SELECT 'user', CAST(user_id AS text) FROM devices WHERE id = @id
+			UNION ALL SELECT 'client', client_id FROM devices WHERE id = @id UNION ALL SELECT 'everyone', '')
 		ORDER BY v.seq DESC LIMIT 1`, args{"id": device}).Scan(&list).Error
 	if err != nil || len(list) == 0 {
 		return nil, err

@@ -40,15 +40,16 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 	if !in.Client.HasGrant(GrantRefreshToken) {
 		return nil, ErrRefreshTokenInvalid
 	}
-	in.Origin = in.Origin.clean()
-	if in.Scope != "" {
-		if err := s.checkNarrower(ctx, tok, in.Scope); err != nil {
-			return nil, err
-		}
+	wanted := rotation{refreshToken: tok, next: uuid.New(), client: in.Client, scope: in.Scope, origin: in.Origin.clean()}
+	covered, err := s.covered(ctx, wanted)
+	if err != nil {
+		return nil, err
 	}
-	wanted := rotation{refreshToken: tok, next: uuid.New(), client: in.Client, origin: in.Origin}
 	for try := 0; ; try++ {
-		r, err := s.rotations.ask(ctx, wanted)
+		r, err := rotated{}, error(nil)
+		if covered {
+			r, err = s.rotations.ask(ctx, wanted)
+		}
 		if err == nil && r.device == nil {
 			r, err = s.judge(ctx, wanted)
 		}
@@ -79,6 +80,7 @@ type rotation struct {
 	refreshToken
 	next   uuid.UUID // the refresh id that takes the place of the token's
 	client *Client
+	scope  string // what is asked for; empty for all that the device has
 	origin Origin
 }
 
@@ -191,12 +193,15 @@ func (s *Store) judge(ctx context.Context, tok rotation) (r rotated, err error) 
 		}
 		within := r.now < int64(d.RotatedAt)+s.cfg.ReuseInterval.Microseconds()
 		issued := max(Micros(r.now), d.IssuedAt)
+		current, retry := tok.RefreshID == d.RefreshID, within && tok.RefreshID == d.PreviousRefreshID
 		switch {
-		case tok.RefreshID == d.RefreshID && d.ClientID != tok.client.ID:
+		case (current || retry) && d.ClientID != tok.client.ID:
 			return nil, ErrRefreshTokenInvalid
-		case tok.RefreshID == d.RefreshID && int64(issued) > r.horizon:
+		case (current || retry) && !covers(d.Scope, tok.scope):
+			return nil, ErrScope
+		case (current || retry) && int64(issued) > r.horizon:
 			return nil, errHorizon
-		case tok.RefreshID == d.RefreshID:
+		case current:
 			// Somebody held the row a moment ago, and has changed nothing that matters.
 			done, err := s.rotateAll(tx, []rotation{tok})
 			if err != nil {
@@ -210,11 +215,7 @@ func (s *Store) judge(ctx context.Context, tok rotation) (r rotated, err error) 
 		case within && d.PreviousRefreshID == uuid.Nil:
 			// The app signed in again a moment ago, and another of its threads still has a token from before.
 			return nil, ErrRefreshTokenInvalid
-		case within && tok.RefreshID == d.PreviousRefreshID && d.ClientID != tok.client.ID:
-			return nil, ErrRefreshTokenInvalid
-		case within && tok.RefreshID == d.PreviousRefreshID && int64(issued) > r.horizon:
-			return nil, errHorizon
-		case within && tok.RefreshID == d.PreviousRefreshID:
+		case retry:
 			// The issue time goes into the row, as every one does: a revocation of the device must rise above it.
 			d.IssuedAt = issued
 			_, err := s.exec(tx, `UPDATE devices SET issued_at = @issued, last_seen_at = @now_read, ip = @ip, user_agent = @agent WHERE id = @id`,
@@ -238,24 +239,26 @@ func (s *Store) judge(ctx context.Context, tok rotation) (r rotated, err error) 
 	return r, err
 }
 
-// checkNarrower refuses a scope that the device does not have. What it reads cannot change under the same refresh id.
-func (s *Store) checkNarrower(ctx context.Context, tok refreshToken, scope string) error {
+// covered tells whether the device has the scope that is asked for. It cannot change under the same refresh id. If it does not,
+// it is judge that says so, and only to whom the token belongs and whose token is good.
+func (s *Store) covered(ctx context.Context, w rotation) (bool, error) {
+	if w.scope == "" {
+		return true, nil
+	}
 	var has string
 	err := s.read(ctx, func(tx *gorm.DB) error {
-		return s.row(tx, `SELECT scope FROM devices WHERE id = @id`, args{"id": tok.DeviceID}, &has)
+		return s.row(tx, `SELECT scope FROM devices WHERE id = @id`, args{"id": w.DeviceID}, &has)
 	})
 	if errors.Is(err, ErrNotFound) {
-		return ErrRefreshTokenInvalid
+		return false, ErrRefreshTokenInvalid
 	}
-	if err != nil {
-		return err
-	}
-	for _, sc := range strings.Split(scope, " ") {
-		if !slices.Contains(strings.Fields(has), sc) {
-			return ErrScope
-		}
-	}
-	return nil
+	return err == nil && covers(has, w.scope), err
+}
+
+// covers tells whether asked, which may be empty, has nothing that scope has not.
+func covers(scope, asked string) bool {
+	has := strings.Fields(scope)
+	return asked == "" || !slices.ContainsFunc(strings.Split(asked, " "), func(sc string) bool { return !slices.Contains(has, sc) })
 }
 
 // narrowed is the device's scope, less what was not asked for and what the client has lost since.

@@ -189,13 +189,30 @@ func TestRefreshDevice_ScopeOnlyNarrows(t *testing.T) {
 		if _, err := k.RefreshDevice(t.Context(), in); !errors.Is(err, ErrScope) {
 			t.Fatalf("wider scope: %v", err)
 		}
+		stranger := in
+		stranger.Client = k.newClient("stranger", GrantPassword, GrantRefreshToken)
+		if _, err := k.RefreshDevice(t.Context(), stranger); !errors.Is(err, ErrRefreshTokenInvalid) {
+			t.Fatalf("wider scope, of another client's token: %v", err)
+		}
 		in.Scope = "profile"
 		narrow, err := k.RefreshDevice(t.Context(), in)
 		if err != nil || narrow.Scope != "profile" {
 			t.Fatalf("narrower scope: %+v, %v", narrow, err)
 		}
-		if wide := k.mustRefresh(narrow.RefreshToken); wide.Scope != "settings profile" {
+		in.Scope = "settings admin"
+		if _, err := k.RefreshDevice(t.Context(), in); !errors.Is(err, ErrScope) {
+			t.Fatalf("wider scope, a retry: %v", err)
+		}
+		wide := k.mustRefresh(narrow.RefreshToken)
+		if wide.Scope != "settings profile" {
 			t.Fatalf("the refresh token lost its scope: %q", wide.Scope)
+		}
+		// A thief does not get away with a scope that there is not.
+		if _, err := k.RefreshDevice(t.Context(), in); !errors.Is(err, ErrRefreshTokenReused) || k.alive(wide) {
+			t.Fatalf("wider scope, a replay: %v, alive %v", err, k.alive(wide))
+		}
+		if _, err := k.RefreshDevice(t.Context(), Refresh{Token: wide.RefreshToken, Client: k.client, Scope: "nosuch", Origin: origin}); !errors.Is(err, ErrRefreshTokenInvalid) {
+			t.Fatalf("wider scope, signed out: %v", err)
 		}
 	})
 }

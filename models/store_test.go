@@ -445,8 +445,30 @@ func TestListDevices_PagesAndFilters(t *testing.T) {
 		if _, _, err := k.ListDevices(t.Context(), DeviceFilter{}, Page{Cursor: k.cursor("users", "x")}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("a cursor of another list: %v", err)
 		}
+		// Not only ASCII has capitals.
+		g := k.signIn(ben)
+		if _, err := k.RenameDevice(t.Context(), DeviceFilter{ID: g.DeviceID}, "ÉCRAN Büro 100%", Actor{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range []string{"ÉCRAN Büro", "écran bÜRO", "0%"} {
+			if list, _, err := k.ListDevices(t.Context(), DeviceFilter{Q: q}, Page{}); err != nil || len(list) != 1 {
+				t.Errorf("%q: %d devices, %v", q, len(list), err)
+			}
+		}
+		for _, f := range []func() error{
+			func() error {
+				_, err := k.Revoke(t.Context(), Target{Level: LevelDevice}, ReasonRevoked, Actor{})
+				return err
+			},
+			func() error { _, err := k.RenameDevice(t.Context(), DeviceFilter{}, "x", Actor{}); return err },
+			func() error { _, err := k.GetDevice(t.Context(), DeviceFilter{}); return err },
+		} {
+			if err := f(); !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrNotFound) {
+				t.Errorf("no filter: %v", err)
+			}
+		}
 		out := k.revoke(Target{Level: LevelDevice, Filter: DeviceFilter{Q: "anna"}})
-		if n, _ := k.CountDevices(t.Context(), DeviceFilter{}); n != 7 || out.Count != 7 {
+		if n, _ := k.CountDevices(t.Context(), DeviceFilter{}); n != 8 || out.Count != 7 {
 			t.Errorf("%d left after %d were revoked by a filter", n, out.Count)
 		}
 	})

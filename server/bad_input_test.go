@@ -100,7 +100,6 @@ func TestBadInput_TokenEndpoint(t *testing.T) {
 			{"secret of a public client", "POST", "", with("client_secret", "x"), nil, 401, "invalid_client"},
 			{"unknown scope", "POST", "", with("scope", "root"), nil, 400, "invalid_scope"},
 			{"two spaces in scope", "POST", "", with("scope", "settings  profile"), nil, 400, "invalid_scope"},
-			{"admin for a user", "POST", "", with("scope", "admin"), nil, 400, "invalid_scope"},
 			{"scope grows", "POST", "", refreshWith(rt) + "&scope=admin", nil, 400, "invalid_scope"},
 			{"device_id in braces", "POST", "", with("device_id", "{"+uuid.NewString()+"}"), nil, 400, "invalid_request"},
 			{"device_id of zeros", "POST", "", with("device_id", uuid.Nil.String()), nil, 400, "invalid_request"},

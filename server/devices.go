@@ -64,8 +64,8 @@ func ownDevice(c *gin.Context) (models.DeviceFilter, error) {
 	if text == "current" {
 		return models.DeviceFilter{ID: caller.DeviceID, UserID: caller.UserID}, nil
 	}
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != 36 || id == uuid.Nil {
+	id, ok := web.ParseUUID(text)
+	if !ok {
 		return models.DeviceFilter{}, models.ErrNotFound
 	}
 	return models.DeviceFilter{ID: id, UserID: caller.UserID}, nil

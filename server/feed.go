@@ -58,7 +58,14 @@ type feed struct {
 	read   chan struct{} // closed after such a reading
 	nudge  chan struct{} // asks for one
 
-	leases map[models.SubscriberID]int // named subscribers with open streams here
+	leases map[models.SubscriberID]*lease // of the named subscribers with open streams here
+}
+
+// lease is held while it is written, so that what is written last is what is.
+type lease struct {
+	sync.Mutex
+	models.Lease
+	streams int // under the feed's mutex
 }
 
 // frame is one event, ready to be sent.
@@ -88,7 +95,7 @@ func (f *frame) ends(t *models.AccessToken) bool {
 
 func newFeed(store *models.Store, log *slog.Logger) *feed {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &feed{store: store, log: log, ctx: ctx, stop: stop, moved: make(chan struct{}), read: make(chan struct{}), nudge: make(chan struct{}, 1), leases: map[models.SubscriberID]int{}}
+	f := &feed{store: store, log: log, ctx: ctx, stop: stop, moved: make(chan struct{}), read: make(chan struct{}), nudge: make(chan struct{}, 1), leases: map[models.SubscriberID]*lease{}}
 	f.done.Go(f.follow)
 	f.done.Go(f.renewLeases)
 	return f
@@ -102,20 +109,34 @@ func (f *feed) close() {
 	f.done.Wait()
 }
 
-// enter counts a stream in, unless the feed is closing: from then on close waits for its leave. A subscriber without a
-// name has no lease.
-func (f *feed) enter(id models.SubscriberID) error {
+// enter counts a stream in, unless the feed is closing: from then on close waits for its leave. A named subscriber is live from
+// then on.
+func (f *feed) enter(ctx context.Context, id models.SubscriberID) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	if f.ctx.Err() != nil {
+		f.mu.Unlock()
 		return fmt.Errorf("%w: the node is stopping", models.ErrUnavailable)
 	}
 	f.done.Add(1)
 	f.open.Add(1)
-	if id.Name != "" {
-		f.leases[id]++
+	if id.Name == "" {
+		f.mu.Unlock()
+		return nil
 	}
-	return nil
+	l := f.leases[id]
+	if l == nil {
+		l = &lease{Lease: models.Lease{SubscriberID: id}}
+		f.leases[id] = l
+	}
+	l.streams++
+	f.mu.Unlock()
+	l.Lock()
+	err := f.store.Subscribe(ctx, &l.Lease)
+	l.Unlock()
+	if err != nil {
+		f.leave(id)
+	}
+	return err
 }
 
 // leave undoes enter. With the last stream of a named subscriber its lease ends.
@@ -126,20 +147,31 @@ func (f *feed) leave(id models.SubscriberID) {
 		return
 	}
 	f.mu.Lock()
-	f.leases[id]--
-	last := f.leases[id] == 0
-	if last {
-		delete(f.leases, id)
-	}
+	l := f.leases[id]
+	l.streams--
 	f.mu.Unlock()
-	if !last {
+	l.Lock()
+	defer l.Unlock()
+	if !f.over(l) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), unsubscribeTimeout)
 	defer cancel()
-	if err := f.store.Unsubscribe(ctx, id); err != nil {
+	if err := f.store.Unsubscribe(ctx, &l.Lease); err != nil {
 		f.log.Warn("a subscriber's end could not be noted; it counts as live for a while", "error", err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l.streams == 0 && f.leases[id] == l {
+		delete(f.leases, id)
+	}
+}
+
+// over tells whether nobody streams under a lease any more.
+func (f *feed) over(l *lease) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return l.streams == 0
 }
 
 // follow reads the log whenever it has moved, and hands the streams what is new.
@@ -302,11 +334,8 @@ func (s *Server) revocations(c *gin.Context) error {
 		if err := models.CheckSubscriberName(id.Name); err != nil {
 			return err
 		}
-		if err := s.store.Subscribe(ctx, id); err != nil {
-			return err
-		}
 	}
-	if err := s.feed.enter(id); err != nil {
+	if err := s.feed.enter(ctx, id); err != nil {
 		return err
 	}
 	st := &stream{feed: s.feed, subscriber: id, token: caller, cursor: cursor}
@@ -532,13 +561,25 @@ func (f *feed) renewLeases() {
 		case <-tick.C:
 		}
 		f.mu.RLock()
-		ids := slices.Collect(maps.Keys(f.leases))
+		all := slices.Collect(maps.Values(f.leases))
 		f.mu.RUnlock()
-		for chunk := range slices.Chunk(ids, 200) {
-			if err := f.store.Subscribe(f.ctx, chunk...); err != nil && f.ctx.Err() == nil {
+		for chunk := range slices.Chunk(all, 100) {
+			if err := f.renew(chunk); err != nil && f.ctx.Err() == nil {
 				f.log.Warn("the subscribers that are live could not be noted", "error", err)
 				break
 			}
 		}
 	}
+}
+
+func (f *feed) renew(leases []*lease) error {
+	var open []*models.Lease
+	for _, l := range leases {
+		l.Lock()
+		defer l.Unlock()
+		if !f.over(l) {
+			open = append(open, &l.Lease)
+		}
+	}
+	return f.store.Subscribe(f.ctx, open...)
 }

@@ -270,7 +270,10 @@ func TestFeed_ReaderGoes(t *testing.T) {
 		state := func() (open int64, leases int) {
 			k.srv.feed.mu.RLock()
 			defer k.srv.feed.mu.RUnlock()
-			return k.srv.feed.open.Load(), k.srv.feed.leases[models.SubscriberID{ClientID: "api", Name: "rs1"}]
+			if l := k.srv.feed.leases[models.SubscriberID{ClientID: "api", Name: "rs1"}]; l != nil {
+				leases = l.streams
+			}
+			return k.srv.feed.open.Load(), leases
 		}
 		for _, want := range []int{2, 1, 0} {
 			for open, leases := state(); int(open) != want || leases != want; open, leases = state() {

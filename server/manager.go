@@ -68,7 +68,7 @@ func (m *manager) password(ctx context.Context, _, username, password string) (s
 // GenerateAccessToken serves the grants password and client_credentials.
 func (m *manager) GenerateAccessToken(ctx context.Context, gt oauth2.GrantType, r *oauth2.TokenGenerateRequest) (oauth2.TokenInfo, error) {
 	st := tokenRequestFrom(ctx)
-	scope, err := models.GrantedScope(st.client, r.Scope, st.user == nil || st.user.Admin)
+	scope, err := models.GrantedScope(st.client, r.Scope)
 	if err != nil {
 		return nil, err
 	}

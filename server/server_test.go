@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"reflect"
 	"strings"
@@ -232,6 +233,37 @@ func TestSettings_OthersDevices(t *testing.T) {
 	})
 }
 
+// What is wrong beside the password is said whatever the password is: no answer tells of it without a device in the list.
+func TestToken_NoOracle(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		for _, wrong := range [][]string{{"scope", "nosuch"}, {"device_name", "a\x01b"}, {"device_name", strings.Repeat("a", 101)}, {"device_id", uuid.Max.String()}} {
+			var answers []string
+			for _, password := range []string{testPassword, "not it"} {
+				a := k.form("/oauth2/token", append([]string{"grant_type", "password", "client_id", "web", "username", "anna", "password", password}, wrong...)...)
+				answers = append(answers, fmt.Sprintf("%d %s", a.status, a.body))
+			}
+			if !strings.HasPrefix(answers[0], "400 ") || answers[0] != answers[1] {
+				t.Errorf("%q: %s; with a wrong password %s", wrong, answers[0], answers[1])
+			}
+		}
+	})
+}
+
+// A phone is called as its owner likes.
+func TestToken_DeviceNames(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		for name, want := range map[string]string{
+			"MacBook\u00a0Pro de Léa": "MacBook Pro de Léa", "گوشی\u200cمن": "گوشی\u200cمن", "👨\u200d👩\u200d👧": "👨\u200d👩\u200d👧", "\u3000": "Go-http-client",
+		} {
+			g := k.signIn("anna", "device_name", name)
+			list := k.bearer("GET", "/settings/devices", g.str("access_token"), "")
+			if got := list.json["devices"].([]any)[0].(map[string]any)["name"]; got != want {
+				t.Errorf("%q became %q, want %q", name, got, want)
+			}
+		}
+	})
+}
+
 // DESIGN: a user's token carries admin only if the user is an admin, and only when it is asked for by name.
 func TestToken_AdminScope(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
@@ -244,6 +276,10 @@ func TestToken_AdminScope(t *testing.T) {
 		u, err := k.store.FindUser(t.Context(), "anna")
 		if err != nil {
 			t.Fatal(err)
+		}
+		// That answer says that the password is right, so it leaves a trace.
+		if events, _, err := k.store.ListAuditEvents(t.Context(), models.AuditFilter{Type: models.AuditAdminRefused, UserID: u.ID.String()}, models.Page{}); err != nil || len(events) != 1 {
+			t.Fatalf("%v %v", events, err)
 		}
 		admin := true
 		if _, _, err := k.store.UpdateUser(t.Context(), u.ID, models.UserPatch{Admin: &admin}, models.Actor{}); err != nil {

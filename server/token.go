@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -84,14 +85,20 @@ func (s *Server) grant(c *gin.Context, client *models.Client) (oauth2.TokenInfo,
 	}
 	st := &tokenRequest{client: client, origin: web.Origin(c)}
 	if text := form.Get("device_id"); text != "" && grant == models.GrantPassword {
-		id, err := uuid.Parse(text)
-		if err != nil || len(text) != 36 || id == uuid.Nil {
+		id, ok := web.ParseUUID(text)
+		if !ok {
 			return nil, invalidRequest("device_id takes a UUID in its canonical form")
 		}
 		st.deviceID = id
 	}
-	if st.name = strings.TrimSpace(form.Get("device_name")); st.name == "" && grant == models.GrantPassword {
-		st.name = web.Platform(c.Request.UserAgent())
+	if grant == models.GrantPassword { // whatever may be wrong is said before the password is looked at: it tells nothing of it
+		if _, err := models.GrantedScope(client, form.Get("scope")); err != nil {
+			return nil, err
+		}
+		var err error
+		if st.name, err = models.CleanName(cmp.Or(strings.TrimSpace(form.Get("device_name")), web.Platform(c.Request.UserAgent()))); err != nil {
+			return nil, err
+		}
 	}
 	ctx := context.WithValue(c.Request.Context(), tokenRequestKey{}, st)
 	gt, request, err := s.oauth.ValidationTokenRequest(c.Request.WithContext(ctx))

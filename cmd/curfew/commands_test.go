@@ -105,6 +105,8 @@ func TestCommands(t *testing.T) {
 		b.refuse(2, "", []string{"client", "add", "bad", "--grants", "magic"}, "magic")
 		b.refuse(1, "", []string{"client", "add", "web", "--grants", "password"}, `client "web" already`)
 		b.refuse(2, "", []string{"device", "revoke", "x"}, "GUID")
+		b.refuse(2, "", []string{"device", "revoke", uuid.Nil.String()}, "GUID") // not any device, and not all
+		b.refuse(2, "", []string{"device", "rename", uuid.Nil.String(), "x"}, "GUID")
 		b.refuse(1, "", []string{"device", "revoke", uuid.NewString()}, "no device")
 
 		phone, laptop := r.signIn(), r.signIn()

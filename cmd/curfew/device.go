@@ -17,8 +17,8 @@ type deviceCommands struct {
 
 // deviceID takes a GUID in its one canonical form.
 func deviceID(text string) (uuid.UUID, error) {
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != 36 {
+	id, ok := web.ParseUUID(text)
+	if !ok {
 		return uuid.Nil, usage("%q is no device: it takes a GUID like 0198c2f0-7a3e-7c51-9d0a-5b6e1f2a3b4c", text)
 	}
 	return id, nil

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 
 	"curfew/models"
 )
@@ -111,6 +112,15 @@ func Query(c *gin.Context, allowed ...string) (url.Values, error) {
 		}
 	}
 	return q, nil
+}
+
+// ParseUUID takes a UUID in its canonical form. The two of RFC 9562 that name nothing, all zeroes and all ones, are none.
+func ParseUUID(text string) (id uuid.UUID, ok bool) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 || id == uuid.Nil || id == uuid.Max {
+		return uuid.Nil, false
+	}
+	return id, true
 }
 
 func shorten(s string) string {
