@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
+	"golang.org/x/sync/singleflight"
 	"gorm.io/gorm"
 )
 
@@ -50,16 +52,16 @@ type Grant struct {
 }
 
 // sign makes an access token. issued is the issue time, now the clock's value that went into it.
-// Lifetimes round up: the token lives at least as long as ExpiresIn says. until, if not 0, is the end of its device.
+// Lifetimes round up: the token lives at least as long as ExpiresIn says. until, if not 0, is the end of its device, which no
+// token of it outlives: a sign-out after that end would find nothing to do.
 func (s *Store) sign(c Claims, issued, now, until int64) (*Grant, error) {
 	key := s.keys.Load().signer(now)
-	ttl := s.cfg.AccessTTL
+	begin, seconds := (now+999_999)/1e6, int64((s.cfg.AccessTTL+time.Second-1)/time.Second)
 	if until != 0 {
-		ttl = min(ttl, time.Duration(until-now)*time.Microsecond)
+		seconds = max(0, min(seconds, until/1e6-begin))
 	}
-	seconds := int64((ttl + time.Second - 1) / time.Second)
 	c.Issuer, c.Audience, c.ID = s.cfg.Issuer, s.cfg.Audience, uuid.NewString()
-	c.IssuedAt, c.ExpiresAt = now/1e6, (now+999_999)/1e6+seconds
+	c.IssuedAt, c.ExpiresAt = now/1e6, begin+seconds
 	c.IssuedUS = issued
 	payload, err := json.Marshal(&c)
 	if err != nil {
@@ -125,7 +127,10 @@ func (s *Store) parseAccessToken(ctx context.Context, raw string) (*Claims, erro
 	}
 	// What we have signed begins with the header of one of our keys, to the letter. So no header is ever interpreted.
 	key := s.keys.Load().byHeader[header]
-	if key == nil && s.keyMayBeNew(ctx) {
+	if key == nil && looksLikeOurs(header) {
+		if err := s.newerKeys(ctx); err != nil {
+			return nil, err
+		}
 		key = s.keys.Load().byHeader[header]
 	}
 	if key == nil {
@@ -161,12 +166,49 @@ func (s *Store) parseAccessToken(ctx context.Context, raw string) (*Claims, erro
 
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// keyMayBeNew reads the key table again for an unknown key id, at most once a second: another node may have made one.
-func (s *Store) keyMayBeNew(ctx context.Context) bool {
-	if time.Since(s.keys.Load().loaded) < time.Second {
-		return false
+// looksLikeOurs tells whether another node may have written a header, with a key that this one has not read yet.
+func looksLikeOurs(header string) bool {
+	text, err := strictBase64.DecodeString(header)
+	var h struct{ Typ, Alg, Kid string }
+	return err == nil && json.Unmarshal(text, &h) == nil && h.Typ == tokenType && h.Kid != "" && signingMethod(h.Alg) != nil
+}
+
+const (
+	tokenType = "at+jwt" // RFC 9068 section 2.1
+	// keysRest is how long the key table is left alone after a reading, whatever strangers send.
+	keysRest = time.Second
+	// keyReaders is how many tokens wait for a reading at most.
+	keyReaders = 200
+)
+
+// keyReading is the reading of the key table that tokens of unknown keys wait for.
+type keyReading struct {
+	singleflight.Group
+	waiting atomic.Int64
+}
+
+// newerKeys returns when the key table has been read since the call: with a key that another node has just made, a token is
+// neither refused nor taken for garbage. All who wait share a reading.
+func (s *Store) newerKeys(ctx context.Context) error {
+	if s.keyReading.waiting.Add(1) > keyReaders {
+		s.keyReading.waiting.Add(-1)
+		return fmt.Errorf("%w: too many tokens wait for their key", ErrUnavailable)
 	}
-	return s.loadKeys(ctx) == nil
+	defer s.keyReading.waiting.Add(-1)
+	for asked := time.Now(); ; {
+		loaded := s.keys.Load().loaded
+		if loaded.After(asked) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		case <-time.After(time.Until(loaded.Add(keysRest))):
+		}
+		if _, err, _ := s.keyReading.Do("", func() (any, error) { return nil, s.loadKeys(context.WithoutCancel(ctx)) }); err != nil {
+			return dbError(err)
+		}
+	}
 }
 
 // AccessToken is a checked access token with what the database says of it. Its claims are shared: they are only read.

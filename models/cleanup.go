@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 	"gorm.io/gorm"
 )
 
@@ -113,7 +114,7 @@ func (s *Store) Cleanup(ctx context.Context) (Cleaned, error) {
 	}{
 		{&c.Revocations, `DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE expires_at < @now_read AND created_at < @cutoff LIMIT @batch)`, cutoff},
 		{&c.AuditEvents, `DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at < @cutoff LIMIT @batch)`, now - s.cfg.AuditRetention.Microseconds()},
-		{&c.RateLimits, `DELETE FROM rate_limits WHERE k IN (SELECT k FROM rate_limits WHERE tat < @now_read LIMIT @batch)`, cutoff},
+		{&c.RateLimits, `DELETE FROM rate_limits WHERE k IN (SELECT k FROM rate_limits WHERE tat < @now_read LIMIT @batch {lock free})`, cutoff},
 		{&c.SigningKeys, `DELETE FROM signing_keys WHERE kid IN (SELECT kid FROM signing_keys WHERE retires_at <> 0 AND retires_at < @cutoff LIMIT @batch)`, cutoff},
 		{&c.Subscribers, `DELETE FROM subscribers WHERE name IN (SELECT name FROM subscribers WHERE live_until < @cutoff LIMIT @batch) AND live_until < @cutoff`, cutoff},
 		{&c.Receipts, `DELETE FROM acknowledgements WHERE seq IN (SELECT seq FROM acknowledgements WHERE at < @cutoff LIMIT @batch) AND at < @cutoff`, now - ackRetention.Microseconds()},
@@ -169,10 +170,24 @@ func (s *Store) cleanDevices(ctx context.Context, after uuid.UUID, cutoff int64)
 		default:
 			a["upto"], upto = next, ` AND id <= @upto`
 		}
-		return s.exec(tx, `DELETE FROM devices WHERE id > @after`+upto+` AND (expires_at < @cutoff OR NOT EXISTS (
+		// Held first, and looked at by a statement of its own: it sees who signed in while this one waited.
+		const over = ` AND (expires_at < @cutoff OR NOT EXISTS (
 			SELECT 1 FROM users u, clients c, realm r WHERE u.id = devices.user_id AND c.id = devices.client_id
 				AND (devices.signed_in_at > {greatest}(devices.valid_from, u.valid_from, c.valid_from, r.valid_from)
-					OR {greatest}(devices.valid_from, u.valid_from, c.valid_from, r.valid_from) >= @cutoff)))`, a)
+					OR {greatest}(devices.valid_from, u.valid_from, c.valid_from, r.valid_from) >= @cutoff)))`
+		if s.d.postgres {
+			var held []pgtype.UUID
+			if err := s.rows(tx, `SELECT id FROM devices WHERE id > @after`+upto+over+` FOR UPDATE SKIP LOCKED`, a, func(scan func(...any) error) error {
+				var id uuid.UUID
+				err := scan(&id)
+				held = append(held, uuidOf(id))
+				return err
+			}); err != nil || len(held) == 0 {
+				return 0, err
+			}
+			return s.exec(tx, `DELETE FROM devices WHERE id = ANY(@held::uuid[])`+over, args{"held": held, "cutoff": cutoff})
+		}
+		return s.exec(tx, `DELETE FROM devices WHERE id > @after`+upto+over, a)
 	})
 	return next, n, err
 }

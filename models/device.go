@@ -388,7 +388,11 @@ func (s *Store) signIn(tx *gorm.DB, in SignIn) (d *Device, again bool, now int64
 	s.ahead(now, int64(st.horizon))
 
 	d.SignedInAt, d.IssuedAt, d.RotatedAt, d.LastSeenAt = issued, issued, Micros(now), Micros(now)
-	d.RefreshID, d.PreviousRefreshID = uuid.New(), uuid.Nil
+	if !again {
+		// A row of the same GUID may have been removed: its tokens stay dead. They were issued before.
+		d.ValidFrom, d.RefreshID = issued-1, uuid.New()
+	}
+	d.RefreshID, d.PreviousRefreshID = nextRefreshID(d.RefreshID), uuid.Nil
 	d.EndsAt = never
 	if s.cfg.DeviceMaxAge > 0 {
 		d.EndsAt = Micros(now + s.cfg.DeviceMaxAge.Microseconds())

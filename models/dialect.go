@@ -44,11 +44,11 @@ var (
 	postgresWords = strings.NewReplacer(
 		"{now}", "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint",
 		"{greatest}", "greatest", "{least}", "least", "{lower}", "lower",
-		"{lock}", "FOR NO KEY UPDATE", "{lock d}", "FOR NO KEY UPDATE OF d", "{horizon}", "r.horizon",
+		"{lock}", "FOR NO KEY UPDATE", "{lock d}", "FOR NO KEY UPDATE OF d", "{lock free}", "FOR UPDATE SKIP LOCKED", "{horizon}", "r.horizon",
 	)
 	// SQLite has one writer: a write transaction begins with the lock on everything (_txlock=immediate).
 	sqliteWords = strings.NewReplacer(
-		"{now}", "@now", "{greatest}", "max", "{least}", "min", "{lower}", sqliteLower, "{lock}", "", "{lock d}", "", "{horizon}", "(SELECT horizon FROM realm)",
+		"{now}", "@now", "{greatest}", "max", "{least}", "min", "{lower}", sqliteLower, "{lock}", "", "{lock d}", "", "{lock free}", "", "{horizon}", "(SELECT horizon FROM realm)",
 	)
 	parameter = regexp.MustCompile(`@[a-z_]+[0-9]*`)
 )

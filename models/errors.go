@@ -83,6 +83,9 @@ func unavailable(err error) bool {
 		errors.Is(err, sql.ErrConnDone) || errors.Is(err, net.ErrClosed) || errors.Is(err, sql.ErrTxDone) {
 		return true
 	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok { // whatever the server said to whom it did not let in
+		return true
+	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code[:2] {
 		case "08", "53", "57", "58", "40", "55": // connection, resources, operator, system, rollback, not in that state
@@ -90,15 +93,12 @@ func unavailable(err error) bool {
 		}
 		return pg.Code == "25006" // read-only: a standby, or a primary that was just demoted
 	}
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return true
-	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
 	}
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch lite.Code() & 0xff {
-		case 5, 6, 7, 8, 10, 13, 14, 15: // busy, locked, no memory, read-only, I/O, full, cannot open, protocol
+		case 5, 6, 7, 8, 9, 10, 13, 14, 15: // busy, locked, no memory, read-only, interrupted, I/O, full, cannot open, protocol
 			return true
 		}
 		return false
@@ -117,3 +117,13 @@ func raced(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pg.Code == "40P01" || pg.Code == "40001")
 }
+
+// outdated tells a prepared statement whose table has got a column since: a newer version's migration, while this one goes on.
+// The driver has forgotten it with the error, so the next try prepares it anew. Every connection has its own.
+func outdated(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "0A000" && strings.Contains(pg.Routine, "RevalidateCachedQuery")
+}
+
+// outdatedTries bounds them: so many statements of a transaction may be outdated on so many connections.
+const outdatedTries = 100

@@ -13,8 +13,8 @@ const (
 	notifyChannel = "curfew_revocations"
 	// feedPoll is how long an event of another node stays unknown here when no notification comes through.
 	feedPoll = time.Second
-	// feedBatch bounds one read of the log.
-	feedBatch = 10_000
+	// FeedBatch bounds one read of the log.
+	FeedBatch = 10_000
 )
 
 // feedHub wakes those who wait for the log: after a commit here, after a notification from another node.
@@ -61,7 +61,7 @@ func (s *Store) Revocations(ctx context.Context, seq int64) (list []*Revocation,
 		}
 		if err := s.raw(tx, `SELECT v.*, r.last_seq, {now} AS now FROM realm r
 			LEFT JOIN (SELECT * FROM revocations WHERE seq > @seq AND expires_at > {now} ORDER BY seq LIMIT @limit) v ON true
-			ORDER BY v.seq`, args{"seq": seq, "limit": feedBatch}).Scan(&rows).Error; err != nil {
+			ORDER BY v.seq`, args{"seq": seq, "limit": FeedBatch}).Scan(&rows).Error; err != nil {
 			return err
 		}
 		for i := range rows {
@@ -72,7 +72,7 @@ func (s *Store) Revocations(ctx context.Context, seq int64) (list []*Revocation,
 		}
 		return nil
 	})
-	if len(list) == feedBatch {
+	if len(list) == FeedBatch {
 		at.Seq = list[len(list)-1].Seq
 	}
 	return list, at, err

@@ -56,10 +56,12 @@ type realmTurn struct {
 	ExpiresAt int64 // when the last token that ValidFrom ends has expired
 }
 
-// takeTurn locks the realm's row and takes n sequence numbers. It must be the last lock of its transaction.
+// takeTurn locks the realm's row and takes n sequence numbers. It must be the last lock of its transaction. The last number is
+// the clock's microsecond, or later: so a database that lost its end, restored or promoted, gives no number a second time, and who
+// follows the log takes no new event for an old one.
 func (s *Store) takeTurn(tx *gorm.DB, n int) (t realmTurn, err error) {
 	var horizon, ttl int64
-	err = s.row(tx, `UPDATE realm SET last_seq = last_seq + @n, horizon = {greatest}(horizon + 1, {now} + @lead)
+	err = s.row(tx, `UPDATE realm SET last_seq = {greatest}(last_seq + @n, CASE WHEN @n > 0 THEN {now} ELSE 0 END), horizon = {greatest}(horizon + 1, {now} + @lead)
 		RETURNING horizon, last_seq, longest_access_ttl, {now}`,
 		args{"n": n, "lead": horizonLead.Microseconds()}, &horizon, &t.LastSeq, &ttl, &t.Now)
 	if err != nil {

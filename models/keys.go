@@ -260,7 +260,7 @@ func (k *SigningKey) load(secret *keyring) error {
 	if !ok || signingMethod(k.Alg) == nil {
 		return fmt.Errorf("a %T cannot sign %s", private, k.Alg)
 	}
-	header, err := json.Marshal(map[string]string{"typ": "at+jwt", "alg": k.Alg, "kid": k.KID})
+	header, err := json.Marshal(map[string]string{"typ": tokenType, "alg": k.Alg, "kid": k.KID})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package models
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -145,7 +146,14 @@ func (s *Store) Acknowledge(ctx context.Context, id SubscriberID, seq int64) err
 		go s.writeAcks()
 	}
 	b.mu.Unlock()
-	<-done
+	select {
+	case <-done:
+	case <-time.After(queryTimeout): // the batch before took its time; what comes late is repeated by who acknowledges
+		return fmt.Errorf("%w: acknowledgements wait for the database", ErrUnavailable)
+	}
+	if *failed == nil && seq > s.newestSeq.Load() {
+		return invalid("seq %d: the log has lost it", seq)
+	}
 	return *failed
 }
 
@@ -172,11 +180,14 @@ func (s *Store) insertAcks(pending map[SubscriberID]int64) error {
 		ids = append(ids, id)
 	}
 	slices.SortFunc(ids, compareSubscribers)
-	return s.write(context.Background(), func(tx *gorm.DB) error {
+	var newest int64
+	err := s.write(context.Background(), func(tx *gorm.DB) error {
 		var now int64
-		if err := s.row(tx, `SELECT {now} FROM realm`, nil, &now); err != nil {
+		if err := s.row(tx, `SELECT {now}, last_seq FROM realm`, nil, &now, &newest); err != nil {
 			return err
 		}
+		// What this node knew of the log may be of a database that has lost its end since.
+		ids := slices.DeleteFunc(slices.Clone(ids), func(id SubscriberID) bool { return pending[id] > newest })
 		for chunk := range slices.Chunk(ids, 500) {
 			subs := make([]Subscriber, len(chunk))
 			acks := make([]acknowledgement, len(chunk))
@@ -202,6 +213,10 @@ func (s *Store) insertAcks(pending map[SubscriberID]int64) error {
 		}
 		return nil
 	})
+	if err == nil {
+		s.newestSeq.Store(newest)
+	}
+	return err
 }
 
 // acknowledgement is a row that says when; the times are forgotten after ackRetention.
@@ -223,7 +238,8 @@ type SubscriberReceipt struct {
 }
 
 // Receipt says where an event has been applied. It names every resource server that was listening at the time of the
-// event, or so shortly before that it may still accept a token which the event ended.
+// event, or so shortly before that it may still accept a token which the event ended; and, because the clock may step and a
+// commit take its time, one that came up to [Leeway] later.
 type Receipt struct {
 	Seq         int64
 	Subscribers []SubscriberReceipt
@@ -279,8 +295,8 @@ func (s *Store) Receipt(ctx context.Context, seq int64) (*Receipt, error) {
 		}
 		if err := s.raw(tx, `SELECT s.*, s.live_until > {now} AS live, coalesce((SELECT min(k.at) FROM acknowledgements k
 				WHERE k.client_id = s.client_id AND k.name = s.name AND k.seq >= @seq), 0) AS at
-			FROM subscribers s, realm r WHERE s.created_at <= @event AND s.live_until + r.longest_access_ttl + @leeway > @event
-			ORDER BY s.client_id, s.name`, args{"seq": seq, "event": event, "leeway": Leeway.Microseconds()}).Scan(&rows).Error; err != nil {
+			FROM subscribers s, realm r WHERE s.created_at <= @late AND s.live_until + r.longest_access_ttl + @leeway > @event
+			ORDER BY s.client_id, s.name`, args{"seq": seq, "event": event, "late": event + Leeway.Microseconds(), "leeway": Leeway.Microseconds()}).Scan(&rows).Error; err != nil {
 			return err
 		}
 		for _, row := range rows {

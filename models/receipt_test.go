@@ -65,6 +65,16 @@ func TestReceipt(t *testing.T) {
 		if err := there.Subscribe(t.Context(), &Lease{SubscriberID: late}); err != nil {
 			t.Fatal(err)
 		}
+		// Who came a moment later is waited for too, since the clock may have stepped; who came long after is not.
+		if r, err := here.Receipt(t.Context(), seq); err != nil || !slices.Equal(r.Missing(), []string{"api/late", "api/rs1", "api/rs2"}) {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		came := func(later int) {
+			if _, err := k.sqldb.ExecContext(t.Context(), fmt.Sprintf("UPDATE subscribers SET created_at = created_at + %d WHERE name = 'late'", later)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		came(60e6)
 		// One acknowledges here, one at another node; the wait ends when both have.
 		waited := make(chan *Receipt)
 		go func() {
@@ -94,6 +104,7 @@ func TestReceipt(t *testing.T) {
 		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE subscribers SET live_until = 1 + (SELECT max(created_at) FROM revocations) WHERE name = 'rs2'"); err != nil {
 			t.Fatal(err)
 		}
+		came(-60e6)
 		next := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
 		for _, id := range []SubscriberID{rs1, late} {
 			if err := here.Acknowledge(t.Context(), id, next); err != nil {

@@ -16,6 +16,20 @@ type refreshToken struct {
 	RefreshID uuid.UUID
 }
 
+// nextRefreshID is random but for its first bytes, which a refresh id keeps through all rotations and sign-ins of its row. A
+// device that is removed and signs in again under the same GUID has a new row, with other first bytes: its older tokens are
+// no thief's, and are nothing to whoever has the GUID now.
+func nextRefreshID(last uuid.UUID) uuid.UUID {
+	id := uuid.New()
+	copy(id[:rowMark], last[:rowMark])
+	return id
+}
+
+// ofOneRow tells whether two refresh ids were made for the same row.
+func ofOneRow(a, b uuid.UUID) bool { return [rowMark]byte(a[:]) == [rowMark]byte(b[:]) }
+
+const rowMark = 4
+
 const (
 	refreshTokenPrefix  = "curfew_rt_" // for secret scanners
 	refreshTokenVersion = 1

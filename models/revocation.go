@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -84,8 +85,12 @@ type Target struct {
 	Keep   uuid.UUID
 }
 
-// batchSize is how many devices go in one transaction of a sign-out by filter.
-const batchSize = 500
+const (
+	// batchSize is how many devices go in one transaction of a sign-out by filter.
+	batchSize = 500
+	// stretchSize is how many devices one transaction looks at: a filter that selects few of many would pass every time limit.
+	stretchSize = 20_000
+)
 
 // Revoke signs out, at any of the four levels: it moves the level's valid_from and appends one event, in one commit. At
 // the device level it does so for each selected device that is signed in, in batches; the answer names the last event.
@@ -98,6 +103,16 @@ func (s *Store) Revoke(ctx context.Context, t Target, why Reason, by Actor) (*Si
 		return s.change(ctx, func(tx *gorm.DB) (*SignOut, error) { return s.revokeIn(tx, t, why, by) })
 	}
 	total := &SignOut{}
+	if t.Filter.Username != "" { // an index finds the devices of a user's id
+		u, err := s.FindUser(ctx, t.Filter.Username)
+		if errors.Is(err, ErrNotFound) || (err == nil && t.Filter.UserID != uuid.Nil && t.Filter.UserID != u.ID) {
+			return total, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.Filter.Username, t.Filter.UserID = "", u.ID
+	}
 	for after := uuid.Nil; ; {
 		var last uuid.UUID
 		out, err := s.change(ctx, func(tx *gorm.DB) (out *SignOut, err error) {
@@ -214,8 +229,8 @@ func (s *Store) revokeIn(tx *gorm.DB, t Target, why Reason, by Actor) (*SignOut,
 	return out, s.appendRevocations(tx, out, []*Revocation{out.Revocation})
 }
 
-// revokeBatch signs out those of the selected devices that are signed in, up to limit of them in the order of their ids.
-// last is the last device that was looked at, uuid.Nil if there are no more.
+// revokeBatch signs out those of the selected devices that are signed in, up to limit of them, of one stretch in the order of
+// their ids. last is the last device that was looked at, uuid.Nil if there are no more.
 func (s *Store) revokeBatch(tx *gorm.DB, t Target, after uuid.UUID, limit int, why Reason, by Actor) (out *SignOut, last uuid.UUID, err error) {
 	out = &SignOut{}
 	if t.Filter == (DeviceFilter{}) {
@@ -229,18 +244,37 @@ func (s *Store) revokeBatch(tx *gorm.DB, t Target, after uuid.UUID, limit int, w
 		where += ` AND ` + aliveDevice
 	}
 	a["after"], a["keep"], a["limit"] = after, t.Keep, limit
+	var stop uuid.UUID
+	if t.Filter.ID == uuid.Nil && t.Filter.UserID == uuid.Nil { // a user's are few
+		indexed, b, err := s.selects(DeviceFilter{ClientID: t.Filter.ClientID, IP: t.Filter.IP})
+		if err != nil {
+			return nil, last, err
+		}
+		b["after"], b["skip"] = after, stretchSize-1
+		err = s.row(tx, `SELECT d.id FROM devices d WHERE d.id > @after AND `+indexed+` ORDER BY d.id LIMIT 1 OFFSET @skip`, b, &stop)
+		switch {
+		case errors.Is(err, sql.ErrNoRows): // the last stretch
+		case err != nil:
+			return nil, last, err
+		default:
+			a["stop"], where = stop, where+` AND d.id <= @stop`
+		}
+	}
 	var devices []struct {
 		Device
 		Alive bool
 	}
-	// {lock d} waits for a refresh that is under way and then looks at the row again.
-	if err := s.raw(tx, `SELECT d.*, (`+aliveDevice+`) AS alive FROM devices d, users u, clients c, realm r
+	// {lock d} waits for a refresh that is under way and then looks at the row again. CROSS JOIN tells SQLite to begin with the devices.
+	if err := s.raw(tx, `SELECT d.*, (`+aliveDevice+`) AS alive FROM devices d CROSS JOIN users u CROSS JOIN clients c CROSS JOIN realm r
 		WHERE u.id = d.user_id AND c.id = d.client_id AND d.id > @after AND d.id <> @keep AND `+where+`
 		ORDER BY d.id LIMIT @limit {lock d}`, a).Scan(&devices).Error; err != nil {
 		return nil, last, err
 	}
-	if len(devices) > 0 && (len(devices) == limit || t.Filter.ID != uuid.Nil) {
+	switch {
+	case len(devices) > 0 && (len(devices) == limit || t.Filter.ID != uuid.Nil):
 		last = devices[len(devices)-1].ID
+	default:
+		last = stop
 	}
 	live := make([]*Device, 0, len(devices))
 	for i := range devices {

@@ -18,9 +18,10 @@ var ErrOtherClient = fmt.Errorf("%w: it was issued to another client", ErrRefres
 // has no device, and [ErrOtherClient].
 func (s *Store) RevokeToken(ctx context.Context, c *Client, token string, by Actor) (*SignOut, error) {
 	var device uuid.UUID
-	var issued int64 // of an access token
+	var refresh, user uuid.UUID // of a refresh token, or of an access token
+	var issued int64
 	if tok, ok := s.secret.parseRefreshToken(token); ok {
-		device = tok.DeviceID
+		device, refresh = tok.DeviceID, tok.RefreshID
 	} else {
 		claims, err := s.parseAccessToken(ctx, token)
 		if errors.Is(err, ErrAccessToken) {
@@ -35,7 +36,10 @@ func (s *Store) RevokeToken(ctx context.Context, c *Client, token string, by Act
 		if claims.DeviceID == "" {
 			return nil, ErrTokenType
 		}
-		if device, err = uuid.Parse(claims.DeviceID); err != nil {
+		var errUser error
+		device, err = uuid.Parse(claims.DeviceID)
+		user, errUser = uuid.Parse(claims.Subject)
+		if err != nil || errUser != nil {
 			return nil, nil
 		}
 		issued = claims.IssuedUS
@@ -52,6 +56,8 @@ func (s *Store) RevokeToken(ctx context.Context, c *Client, token string, by Act
 			return nil, nil
 		case err != nil:
 			return nil, err
+		case issued == 0 && !ofOneRow(refresh, d.RefreshID), issued != 0 && user != d.UserID: // the GUID is somebody else's now
+			return nil, nil
 		case d.ClientID != c.ID:
 			return nil, ErrOtherClient
 		}

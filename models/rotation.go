@@ -40,7 +40,7 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 	if !in.Client.HasGrant(GrantRefreshToken) {
 		return nil, ErrRefreshTokenInvalid
 	}
-	wanted := rotation{refreshToken: tok, next: uuid.New(), client: in.Client, scope: in.Scope, origin: in.Origin.clean()}
+	wanted := rotation{refreshToken: tok, next: nextRefreshID(tok.RefreshID), client: in.Client, scope: in.Scope, origin: in.Origin.clean()}
 	covered, err := s.covered(ctx, wanted)
 	if err != nil {
 		return nil, err
@@ -195,6 +195,8 @@ func (s *Store) judge(ctx context.Context, tok rotation) (r rotated, err error) 
 		issued := max(Micros(r.now), d.IssuedAt)
 		current, retry := tok.RefreshID == d.RefreshID, within && tok.RefreshID == d.PreviousRefreshID
 		switch {
+		case !ofOneRow(tok.RefreshID, d.RefreshID):
+			return nil, ErrRefreshTokenInvalid
 		case (current || retry) && d.ClientID != tok.client.ID:
 			return nil, ErrRefreshTokenInvalid
 		case (current || retry) && !covers(d.Scope, tok.scope):

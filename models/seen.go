@@ -69,7 +69,9 @@ func (s *Store) writeSeen(ctx context.Context) {
 			if err := s.row(tx, `SELECT {now} FROM realm`, nil, &now); err != nil {
 				return err
 			}
-			return tx.Model(&Device{}).Where("id IN ? AND last_seen_at < ?", ids, now).Update("last_seen_at", now).Error
+			// A row that somebody holds is left out: the others' refreshes would wait for it too.
+			return tx.Exec(s.d.words.Replace(`UPDATE devices SET last_seen_at = ? WHERE id IN (
+				SELECT id FROM devices WHERE id IN ? AND last_seen_at < ? {lock free})`), now, ids, now).Error
 		})
 		if err != nil {
 			s.log.Warn("when devices were last seen could not be written", "devices", len(ids), "error", err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 )
@@ -101,10 +102,11 @@ type Store struct {
 	// meet in one row, and those that wait for it must not take every connection.
 	checks, counting chan struct{}
 
-	keys    atomic.Pointer[keySet]
-	clients clientCache
-	blocked blockedSet
-	seen    seenBatch
+	keys       atomic.Pointer[keySet]
+	keyReading keyReading
+	clients    clientCache
+	blocked    blockedSet
+	seen       seenBatch
 
 	verified verifiedTokens
 
@@ -115,6 +117,8 @@ type Store struct {
 	feed    feedHub // woken when the log has grown
 	acked   feedHub // woken when acknowledgements have come
 	acks    ackBatch
+
+	pings singleflight.Group
 
 	newestSeq atomic.Int64 // a sequence number that is known to be committed
 
@@ -232,8 +236,14 @@ func (s *Store) DB() *sql.DB { return s.sqldb }
 // HashQueue is how many password hashes are being computed or wait for it.
 func (s *Store) HashQueue() int { return s.hasher.queued() }
 
-// Ping asks the database whether it could serve a request that writes. It returns [ErrUnavailable] if not.
+// Ping asks the database whether it could serve a request that writes. It returns [ErrUnavailable] if not. Those who ask at
+// the same time share an answer: strangers may ask, and on SQLite it is a write.
 func (s *Store) Ping(ctx context.Context) error {
+	_, err, _ := s.pings.Do("", func() (any, error) { return nil, s.ping(context.WithoutCancel(ctx)) })
+	return err
+}
+
+func (s *Store) ping(ctx context.Context) error {
 	if !s.d.postgres {
 		return s.single(ctx, func(tx *gorm.DB) error { // a disk that is full can still be read; and SQLite writes no page that stays the same
 			_, err := s.exec(tx, `UPDATE realm SET horizon = horizon + 1`, nil)
@@ -258,7 +268,17 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) read(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	return dbError(fn(s.db.WithContext(ctx)))
+	return dbError(s.upToDate(ctx, fn))
+}
+
+// upToDate runs fn again for as long as its statements are outdated.
+func (s *Store) upToDate(ctx context.Context, fn func(tx *gorm.DB) error) (err error) {
+	for range outdatedTries {
+		if err = fn(s.db.WithContext(ctx)); !outdated(err) {
+			break
+		}
+	}
+	return err
 }
 
 // single runs one statement that writes, in autocommit. Like write it goes on when the caller has hung up.
@@ -270,7 +290,7 @@ func (s *Store) single(ctx context.Context, fn func(tx *gorm.DB) error) error {
 		return err
 	}
 	defer unlock()
-	return dbError(fn(s.db.WithContext(ctx)))
+	return dbError(s.upToDate(ctx, fn))
 }
 
 // write runs fn in a transaction and commits unless fn fails. A caller that hangs up does not stop it half way: the
@@ -286,7 +306,7 @@ func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	}
 	defer unlock()
 	for try := 0; ; try++ {
-		err := s.db.WithContext(ctx).Transaction(fn)
+		err := s.upToDate(ctx, func(tx *gorm.DB) error { return tx.Transaction(fn) })
 		if !(raced(err) || errors.Is(err, errAgain)) || try == 3 {
 			return dbError(err)
 		}

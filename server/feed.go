@@ -30,6 +30,8 @@ const (
 	freshFor = 3 * time.Second
 	// streamWrite bounds one write to a reader; a slower one is cut off.
 	streamWrite = 10 * time.Second
+	// lastWrite is that while the node stops.
+	lastWrite = time.Second
 	// streamChunk is how much goes into one write.
 	streamChunk = 64 << 10
 	leaseEvery  = models.SubscriberLease / 3
@@ -203,15 +205,19 @@ func (f *feed) follow() {
 			more = append(more, newFrame(r))
 		}
 		seq = at.Seq
-		f.append(more, at)
+		whole := len(list) < models.FeedBatch
+		f.append(more, at, whole)
 		if time.Since(pruned) > time.Minute {
 			pruned = time.Now()
 			f.prune(int64(at.Now))
 		}
+		if !whole {
+			continue
+		}
+		f.complete(began)
 		if len(list) > 0 {
 			continue // there may be more already
 		}
-		f.complete(began)
 		select {
 		case <-f.ctx.Done():
 		case <-moved:
@@ -220,12 +226,16 @@ func (f *feed) follow() {
 	}
 }
 
-func (f *feed) append(more []frame, at models.LogPosition) {
+// append takes what was read. Only a reading to the log's end says how old the copy is.
+func (f *feed) append(more []frame, at models.LogPosition, whole bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	grown := at.Seq > f.seq
 	f.frames = append(f.frames, more...)
-	f.seq, f.now, f.readAt = at.Seq, at.Now, time.Now()
+	f.seq = at.Seq
+	if whole {
+		f.now, f.readAt = at.Now, time.Now()
+	}
 	if grown {
 		f.wake()
 	}
@@ -243,7 +253,7 @@ func (f *feed) complete(began time.Time) {
 func (f *feed) replace(frames []frame, seq int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.frames, f.seq = frames, seq
+	f.frames, f.seq, f.readAt = frames, seq, time.Time{}
 	f.wake()
 }
 
@@ -449,8 +459,9 @@ func (st *stream) run() {
 		st.conn.Close()
 		<-gone
 	}()
-	expiry := time.NewTimer(time.Until(time.Unix(st.token.ExpiresAt, 0)))
+	expiry := time.NewTimer(time.Unix(st.token.ExpiresAt, 0).Sub(f.clock()))
 	defer expiry.Stop()
+	defer context.AfterFunc(f.ctx, func() { _ = st.conn.SetWriteDeadline(time.Now().Add(lastWrite)) })()
 	heartbeat := time.NewTicker(heartbeatEvery)
 	defer heartbeat.Stop()
 	for beat := true; ; {
@@ -506,6 +517,16 @@ func (f *feed) after(cursor int64) (frames []frame, seq int64, moved <-chan stru
 	return f.frames[i:len(f.frames):len(f.frames)], f.seq, f.moved
 }
 
+// clock is the database's, by which tokens expire.
+func (f *feed) clock() time.Time {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.readAt.IsZero() {
+		return time.Now()
+	}
+	return f.now.Time().Add(time.Since(f.readAt))
+}
+
 // beat says that everything up to seq has been sent, and what time it is. When the log could not be read for a while it
 // is a comment only: the connection lives, the knowledge ages.
 func (f *feed) beat(b []byte, seq int64) []byte {
@@ -545,6 +566,9 @@ func (st *stream) write(b []byte) error {
 	}
 	if err := st.conn.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
 		return err
+	}
+	if st.feed.ctx.Err() != nil { // asked afterwards: it may have ended in between
+		_ = st.conn.SetWriteDeadline(time.Now().Add(lastWrite))
 	}
 	_, err := st.conn.Write(b)
 	return err
