@@ -71,7 +71,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "reuse-unbounded-in-generations", file: "models/rotation.go", reuse: true,
-		old: "case within && tok.RefreshID == d.PreviousRefreshID:", new: "case within:",
+		old: "within && tok.RefreshID == d.PreviousRefreshID", new: "within",
 	},
 	{
 		name: "reuse-unbounded-in-time", file: "models/rotation.go",
