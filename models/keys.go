@@ -243,8 +243,12 @@ func (s *Store) loadKeys(ctx context.Context) error {
 	if len(set.all) == 0 {
 		return fmt.Errorf("the database holds no signing key that is in use; run `curfew keys rotate --now`")
 	}
-	s.keys.Store(set)
-	return nil
+	for { // a slow reading does not take back a later one
+		known := s.keys.Load()
+		if known != nil && known.loaded.After(set.loaded) || s.keys.CompareAndSwap(known, set) {
+			return nil
+		}
+	}
 }
 
 func (k *SigningKey) load(secret *keyring) error {
