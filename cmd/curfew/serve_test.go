@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -135,23 +134,9 @@ func TestServe_StalledReader(t *testing.T) {
 	url := testdb.SQLite(t)
 	b := newBox(t, url).with("CURFEW_SHUTDOWN_TIMEOUT=1s")
 	secret := b.furnish()
-	db, err := sql.Open("sqlite", strings.TrimPrefix(url, "sqlite:"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	const events = 60_000 // more than the buffers of two sockets hold
-	for _, statement := range []string{
-		fmt.Sprintf(`WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < %d)
-			INSERT INTO revocations SELECT seq, 'device', 'd' || seq, 1, 'revoked', 'admin', 'cli', 1, 9000000000000000 FROM n`, events),
-		fmt.Sprintf(`UPDATE realm SET last_seq = %d`, events),
-	} {
-		if _, err := db.ExecContext(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	execute(t, url, fmt.Sprintf(`WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < %d)
+			INSERT INTO revocations SELECT seq, 'device', 'd' || seq, 1, 'revoked', 'admin', 'cli', 1, 9000000000000000 FROM n`, events), fmt.Sprintf(`UPDATE realm SET last_seq = %d`, events))
 	r := b.serve()
 	_, api := r.token("grant_type", "client_credentials", "client_id", "api", "client_secret", secret)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.public, "http://"))
