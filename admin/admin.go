@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
 	"net/url"
 	"regexp"
 
@@ -23,9 +22,10 @@ type Config struct {
 	Store          *models.Store
 	Metrics        *web.Metrics
 	Logger         *slog.Logger
-	TrustedProxies []string // whose X-Forwarded-For is believed
-	TLS            bool     // answers carry HSTS
-	Pprof          bool     // profiles under /debug/pprof, without a token: the listener is private
+	TrustedProxies []string    // whose X-Forwarded-For is believed
+	TLS            bool        // answers carry HSTS
+	Draining       func() bool // tells that the node is stopping; nil: it never is
+	Pprof          bool        // profiles under /debug/pprof, without a token: the listener is private
 }
 
 // Admin is the private listener. Its handler is safe for concurrent use.
@@ -38,6 +38,7 @@ type Admin struct {
 func New(cfg Config) (*Admin, error) {
 	engine, err := web.NewEngine(web.EngineConfig{
 		Listener: "admin", Store: cfg.Store, Metrics: cfg.Metrics, Logger: cfg.Logger, TrustedProxies: cfg.TrustedProxies, TLS: cfg.TLS,
+		Draining: cfg.Draining,
 	})
 	if err != nil {
 		return nil, err
@@ -144,11 +145,11 @@ func addressFilter(q url.Values) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
+	ip, ok := web.ParseIP(text)
+	if !ok {
 		return "", web.Invalid("ip: it takes an address, like 203.0.113.7 or 2001:db8::7")
 	}
-	return addr.Unmap().WithZone("").String(), nil
+	return ip, nil
 }
 
 // answer sends JSON that no cache keeps.

@@ -110,12 +110,7 @@ func TestEveryRoute_BadBody(t *testing.T) {
 			},
 		} {
 			for _, body := range bodies {
-				// A lone surrogate becomes U+FFFD, which is a character like any other.
-				want := 400
-				if strings.Contains(body, `\ud800`) {
-					want = 200
-				}
-				k.want(want, "PATCH", path, body)
+				k.want(400, "PATCH", path, body)
 			}
 		}
 		for _, password := range []string{"", "short", "password1234", "a" + long + long + long + long} {

@@ -241,7 +241,7 @@ func (s *Store) loadKeys(ctx context.Context) error {
 		set.jwks = append(set.jwks, jwk)
 	}
 	if len(set.all) == 0 {
-		return fmt.Errorf("the database holds no signing key that is in use; run `curfew keys rotate --now`")
+		return fmt.Errorf("the database holds withdrawn signing keys only; after DELETE FROM signing_keys the next start makes a new one")
 	}
 	for { // a slow reading does not take back a later one
 		known := s.keys.Load()

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
@@ -80,7 +82,10 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		if err = dbError(err); unavailable(err) {
 			return err
 		}
-		return fmt.Errorf("%w: it has no tables yet; run `curfew migrate`", ErrSchema)
+		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42P01" || strings.Contains(err.Error(), "no such table") {
+			return fmt.Errorf("%w: it has no tables yet; run `curfew migrate`", ErrSchema)
+		}
+		return fmt.Errorf("the version of the database schema cannot be read: %w", err)
 	}
 	if have < want {
 		return fmt.Errorf("%w: it is at version %d, this program needs %d; run `curfew migrate`", ErrSchema, have, want)

@@ -16,9 +16,10 @@ type Config struct {
 	Store          *models.Store
 	Metrics        *web.Metrics
 	Logger         *slog.Logger
-	Issuer         string   // where clients find this listener; the iss of tokens
-	TrustedProxies []string // whose X-Forwarded-For is believed
-	TLS            bool     // answers carry HSTS
+	Issuer         string      // where clients find this listener; the iss of tokens
+	TrustedProxies []string    // whose X-Forwarded-For is believed
+	TLS            bool        // answers carry HSTS
+	Draining       func() bool // tells that the node is stopping; nil: it never is
 }
 
 // Server is the public listener. Its handler is safe for concurrent use.
@@ -36,6 +37,7 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	engine, err := web.NewEngine(web.EngineConfig{
 		Listener: "public", Store: cfg.Store, Metrics: cfg.Metrics, Logger: cfg.Logger, TrustedProxies: cfg.TrustedProxies, TLS: cfg.TLS,
+		Draining: cfg.Draining,
 	})
 	if err != nil {
 		return nil, err

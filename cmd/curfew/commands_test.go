@@ -1,10 +1,14 @@
 package main
 
 import (
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -421,4 +425,99 @@ func TestCommands_MistypedPath(t *testing.T) {
 	b := newBox(t, testdb.SQLite(t))
 	b.refuse(1, "", []string{"revoke", "everyone", "--yes"}, "CURFEW_DATABASE_URL", "curfew migrate")
 	b.refuse(1, "", []string{"user", "list"}, "CURFEW_DATABASE_URL")
+
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := b.with("CURFEW_DATABASE_URL=sqlite:"+file+"/curfew.db").try("", "user", "list")
+	if code != 1 || strings.Contains(stderr, "curfew migrate") {
+		t.Errorf("a path that leads through a file: %d %s", code, stderr)
+	}
+}
+
+// Ensure nothing is asked where nobody answers: standard input is /dev/null here.
+func TestCommands_NobodyToAsk(t *testing.T) {
+	b := newBox(t, testdb.SQLite(t))
+	b.furnish()
+	out, err := b.command("revoke", "everyone").CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 2 || string(out) != "curfew: it takes --yes where nobody can be asked\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Ensure an address is found in whatever form it is given.
+func TestCommands_DevicesOfAnAddress(t *testing.T) {
+	b := newBox(t, testdb.SQLite(t))
+	b.furnish()
+	r := b.with("CURFEW_TRUSTED_PROXIES=127.0.0.1").serve()
+	form := url.Values{"grant_type": {"password"}, "client_id": {"web"}, "username": {"alice"}, "password": {testPassword}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.public+"/oauth2/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "X-Forwarded-For": {"2001:db8::1"}}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	r.signIn()
+	for address, want := range map[string]string{
+		"2001:DB8::1": "2001:db8::1", "2001:db8:0:0::1": "2001:db8::1", "127.0.0.1": "127.0.0.1", "::ffff:127.0.0.1": "127.0.0.1",
+	} {
+		var devices []struct{ IP string }
+		b.list(&devices, "device", "list", "--ip", address)
+		if len(devices) != 1 || devices[0].IP != want {
+			t.Errorf("%s: %+v", address, devices)
+		}
+	}
+	b.refuse(2, "", []string{"device", "list", "--ip", "phone"}, "--ip", "phone")
+}
+
+// execute runs statements on the database itself.
+func execute(t *testing.T, databaseURL string, statements ...string) {
+	t.Helper()
+	driver, name := "pgx", databaseURL
+	if path, ok := strings.CutPrefix(databaseURL, "sqlite:"); ok {
+		driver, name = "sqlite", path
+	}
+	db, err := sql.Open(driver, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, statement := range statements {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Ensure what is said of a database that does not work leads somewhere.
+func TestCommands_BrokenDatabase(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		b := newBox(t, url)
+		execute(t, url, `CREATE TABLE another_program (id integer)`)
+		b.refuse(1, "", []string{"keys", "list"}, "it has no tables yet", "curfew migrate")
+		b.run("", "migrate")
+
+		// No key that signs: the message's own way out works.
+		b.run("", "keys", "rotate", "--now")
+		execute(t, url, `DELETE FROM signing_keys WHERE retires_at = 0`)
+		const wayOut = "DELETE FROM signing_keys"
+		b.refuse(1, "", []string{"keys", "rotate", "--now"}, wayOut)
+		execute(t, url, wayOut)
+		var keys []listed
+		if b.list(&keys, "keys", "list"); len(keys) != 1 {
+			t.Errorf("keys: %+v", keys)
+		}
+
+		// What cannot be read is not called empty.
+		execute(t, url, `ALTER TABLE goose_db_version RENAME COLUMN version_id TO other`)
+		_, stderr, code := b.try("", "keys", "list")
+		if code != 1 || !strings.Contains(stderr, "version_id") || strings.Contains(stderr, "no tables yet") {
+			t.Errorf("a schema version that cannot be read: %d %s", code, stderr)
+		}
+	})
 }

@@ -62,7 +62,7 @@ var variables = []variable{
 	{"NOTIFY_URL", "", "postgres://…", "where to LISTEN, if DATABASE_URL leads through a pooler that cannot", setPostgresURL(func(c *config) *string { return &c.store.NotifyURL })},
 	{"PUBLIC_ADDR", "127.0.0.1:8080", "HOST:PORT", "where the public listener is: tokens, settings, feed", setAddr(func(c *config) *string { return &c.publicAddr })},
 	{"ADMIN_ADDR", "127.0.0.1:8081", "HOST:PORT", "where the admin listener is: admin API, metrics; keep it private", setAddr(func(c *config) *string { return &c.adminAddr })},
-	{"ISSUER", "", "an http:// or https:// URL without query, fragment and trailing slash", "how clients reach the public listener; default http:// (https:// with TLS_CERT) and PUBLIC_ADDR", setIssuer},
+	{"ISSUER", "", "http:// or https:// and a host of its own: no path, no trailing slash", "how clients reach the public listener; default http:// (https:// with TLS_CERT) and PUBLIC_ADDR", setIssuer},
 	{"AUDIENCE", "", "names separated by commas", "whom the access tokens are for; default ISSUER", setList(func(c *config) *[]string { return &c.store.Audience }, nil)},
 	{"SECRET", "", secretForm, "the server's secret; required, or SECRET_FILE", setSecret},
 	{"SECRET_FILE", "", "a file that holds what SECRET takes", "the same, from a file", setText(func(c *config) *string { return &c.secretFile })},
@@ -322,7 +322,10 @@ func setList(field func(*config) *[]string, check func(string) error) setter {
 }
 
 func checkProxy(s string) error {
-	if _, err := netip.ParseAddr(s); err == nil {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		if addr.Zone() != "" {
+			return fmt.Errorf("%q has a zone, which X-Forwarded-For does not", s)
+		}
 		return nil
 	}
 	if _, err := netip.ParsePrefix(s); err != nil {
@@ -345,7 +348,8 @@ func setAddr(field func(*config) *string) setter {
 	}
 }
 
-// setIssuer follows RFC 8414 section 2, and allows http for a machine of one's own.
+// setIssuer follows RFC 8414 section 2, and allows http for a machine of one's own. A path is refused: every route is at
+// the root, where a client of such an issuer does not look (section 3.1). It is compared as a string, so it has one form.
 func setIssuer(c *config, value string) error {
 	u, err := url.Parse(value)
 	switch {
@@ -357,6 +361,12 @@ func setIssuer(c *config, value string) error {
 		return fmt.Errorf("%q has a query or a fragment", value)
 	case strings.HasSuffix(value, "/"):
 		return fmt.Errorf("%q ends with a slash", value)
+	case u.Path != "":
+		return fmt.Errorf("%q has a path; Curfew takes a host name of its own", value)
+	case u.Hostname() == "":
+		return fmt.Errorf("%q names no host", value)
+	case value != u.Scheme+"://"+u.Host:
+		return fmt.Errorf("%q is not written as %s", value, u.Scheme+"://"+u.Host)
 	}
 	c.store.Issuer = value
 	return nil

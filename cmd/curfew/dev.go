@@ -50,7 +50,14 @@ func (c *devCommand) Run(p *program) error {
 	if err := os.Chmod(c.Data, 0o700); err != nil {
 		return err
 	}
-	secretFile := filepath.Join(c.Data, "secret")
+	secretFile, demoFile := filepath.Join(c.Data, "secret"), filepath.Join(c.Data, "demo.json")
+	if _, err := os.Stat(filepath.Join(c.Data, "curfew.db")); err == nil { // made last, so new ones would not fit it
+		for _, name := range []string{secretFile, demoFile} {
+			if _, err := os.Stat(name); err != nil {
+				return fmt.Errorf("%w, and the database beside it is of no use without it: put it back, or remove %s to begin anew", err, c.Data)
+			}
+		}
+	}
 	if _, err := keepFile(secretFile, func() ([]byte, error) {
 		secret := make([]byte, models.MinSecretSize)
 		rand.Read(secret)
@@ -58,7 +65,7 @@ func (c *devCommand) Run(p *program) error {
 	}); err != nil {
 		return err
 	}
-	text, err := keepFile(filepath.Join(c.Data, "demo.json"), func() ([]byte, error) {
+	text, err := keepFile(demoFile, func() ([]byte, error) {
 		made := demoSecrets{DemoPassword: demoPassword(), AdminPassword: demoPassword(), APISecret: rand.Text()}
 		return json.MarshalIndent(made, "", "  ")
 	})
@@ -67,7 +74,7 @@ func (c *devCommand) Run(p *program) error {
 	}
 	var demo demoSecrets
 	if err := json.Unmarshal(text, &demo); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(c.Data, "demo.json"), err)
+		return fmt.Errorf("%s: %w", demoFile, err)
 	}
 
 	cfg, _, err := readConfig([]string{

@@ -142,6 +142,19 @@ func TestDev(t *testing.T) {
 			t.Errorf("%s has the mode %o, want %o", name, info.Mode().Perm(), want)
 		}
 	}
+	// New ones would not fit the database.
+	for _, name := range []string{"demo.json", "secret"} {
+		file := filepath.Join(data, name)
+		if err := os.Rename(file, file+".away"); err != nil {
+			t.Fatal(err)
+		}
+		b.refuse(1, "", []string{"dev", "--data", data, "--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"}, name, "remove "+data)
+		if err := os.Rename(file+".away", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, stop := b.startDev(data)
+	stop()
 	// What is in the environment may be a real database.
 	if _, err := os.Stat(strings.TrimPrefix(strings.TrimPrefix(b.env[2], "CURFEW_DATABASE_URL="), "sqlite:")); err == nil {
 		t.Error("it touched the database of the environment")

@@ -61,7 +61,14 @@ type deviceListCommand struct {
 }
 
 func (c *deviceListCommand) Run(p *program) error {
-	filter := models.DeviceFilter{Username: c.User, ClientID: c.Client, Status: c.Status, IP: c.IP, Q: c.Q}
+	filter := models.DeviceFilter{Username: c.User, ClientID: c.Client, Status: c.Status, Q: c.Q}
+	if c.IP != "" {
+		ip, ok := web.ParseIP(c.IP)
+		if !ok {
+			return usage("--ip: %q is no address", c.IP)
+		}
+		filter.IP = ip
+	}
 	return p.withStore(func(s *models.Store) error {
 		devices, err := allPages(func(page models.Page) ([]models.DeviceInfo, string, error) { return s.ListDevices(p.ctx, filter, page) })
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -105,8 +106,10 @@ func (p *program) withStore(fn func(s *models.Store) error) error {
 	}
 	// A mistyped path would otherwise be a new, empty database, in which everyone is signed out already.
 	if path, ok := strings.CutPrefix(cfg.store.DatabaseURL, "sqlite:"); ok {
-		if _, err := os.Stat(path); err != nil {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("the database file of CURFEW_DATABASE_URL: %w; `curfew migrate` makes it", err)
+		} else if err != nil {
+			return fmt.Errorf("the database file of CURFEW_DATABASE_URL: %w", err)
 		}
 	}
 	cfg.store.Logger = cfg.logger(p.stderr, true)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -85,16 +86,28 @@ func (c *revokeEveryoneCommand) Run(p *program) error {
 
 // confirm asks the person at the terminal. Without one it refuses.
 func (p *program) confirm(question, answer string) error {
-	if f, ok := p.stdin.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&fs.ModeCharDevice != 0 {
-			fmt.Fprint(p.stderr, question)
-			if line, err := bufio.NewReader(p.stdin).ReadString('\n'); err == nil && strings.TrimSpace(line) == answer {
-				return nil
-			}
-			return errors.New("nothing was done")
-		}
+	if !isTerminal(p.stdin) {
+		return usage("it takes --yes where nobody can be asked")
 	}
-	return usage("it takes --yes where nobody can be asked")
+	fmt.Fprint(p.stderr, question)
+	if line, err := bufio.NewReader(p.stdin).ReadString('\n'); err == nil && strings.TrimSpace(line) == answer {
+		return nil
+	}
+	return errors.New("nothing was done")
+}
+
+// isTerminal tells a terminal from a file, a pipe, and the null device that cron and the like give.
+func isTerminal(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil || info.Mode()&fs.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }
 
 type revokeUserCommand struct {

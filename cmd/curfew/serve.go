@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -83,9 +82,10 @@ type node struct {
 	cfg       config
 	log       *slog.Logger
 	store     *models.Store
-	public    *server.Server
-	listeners [2]*listener // public, admin
-	closers   []func()     // what a stop ends after the requests, last first
+	listeners [2]*listener  // public, admin
+	streams   chan struct{} // closed when the streams have ended in the course of a stop
+	givenUp   bool          // they did not in time: nobody waits for them any more
+	closers   []func()      // what a stop ends after the requests, last first
 }
 
 // listener is one of the two addresses.
@@ -99,7 +99,7 @@ type listener struct {
 
 // startNode takes the addresses, opens the store, and builds what answers on them. Nothing is answered before run.
 func startNode(ctx context.Context, cfg config, log *slog.Logger) (*node, error) {
-	n := &node{cfg: cfg, log: log}
+	n := &node{cfg: cfg, log: log, streams: make(chan struct{})}
 	if err := n.start(ctx); err != nil {
 		n.close()
 		return nil, err
@@ -155,15 +155,21 @@ func (n *node) start(ctx context.Context) error {
 
 	metrics := web.NewMetrics(n.store)
 	public, err := server.New(server.Config{
-		Store: n.store, Issuer: cfg.store.Issuer, TrustedProxies: cfg.trustedProxies, TLS: strings.HasPrefix(cfg.store.Issuer, "https://"),
-		Metrics: metrics, Logger: log,
+		Store: n.store, Issuer: cfg.store.Issuer, TrustedProxies: cfg.trustedProxies, Metrics: metrics, Logger: log,
+		TLS:      n.listeners[0].tls || strings.HasPrefix(cfg.store.Issuer, "https://"), // or a proxy's
+		Draining: n.listeners[0].draining.Load,
 	})
 	if err != nil {
 		return err
 	}
-	n.closers = append(n.closers, func() { public.Close() })
+	n.closers = append(n.closers, func() {
+		if !n.givenUp {
+			public.Close()
+		}
+	})
 	private, err := admin.New(admin.Config{
-		Store: n.store, TrustedProxies: cfg.trustedProxies, TLS: cfg.tlsCert != "", Metrics: metrics, Logger: log, Pprof: cfg.pprof,
+		Store: n.store, TrustedProxies: cfg.trustedProxies, TLS: n.listeners[1].tls, Metrics: metrics, Logger: log, Pprof: cfg.pprof,
+		Draining: n.listeners[1].draining.Load,
 	})
 	if err != nil {
 		return err
@@ -171,7 +177,7 @@ func (n *node) start(ctx context.Context) error {
 	for i, handler := range []http.Handler{public.Handler(), private.Handler()} {
 		l := n.listeners[i]
 		l.server = &http.Server{
-			Handler:           l.readiness(traces.wrap(handler, l.name)),
+			Handler:           traces.wrap(handler, l.name),
 			ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 			MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog:       slog.NewLogLogger(log.With("listener", l.name).Handler(), slog.LevelDebug), // what strangers' handshakes do wrong
@@ -180,12 +186,14 @@ func (n *node) start(ctx context.Context) error {
 			l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
 		}
 	}
-	n.public = public
 	// A stream takes its connection over, which HTTP/2 does not have.
 	n.listeners[0].server.Protocols = new(http.Protocols)
 	n.listeners[0].server.Protocols.SetHTTP1(true)
 	// After the listener is closed, so that a follower that comes back at once finds another node.
-	n.listeners[0].server.RegisterOnShutdown(func() { public.Close() })
+	n.listeners[0].server.RegisterOnShutdown(func() {
+		public.Close()
+		close(n.streams)
+	})
 	return nil
 }
 
@@ -239,8 +247,17 @@ func (n *node) shutdown() error {
 			}
 		})
 	}
+	wg.Go(func() { // Shutdown does not know of the streams
+		select {
+		case <-n.streams:
+		case <-ctx.Done():
+			// Their followers resume elsewhere, so it is no failure. What they still do ends with the process; a store
+			// that is closed tells them so.
+			n.log.Warn("revocation streams were cut off: their readers were too slow for the stop", "after", n.cfg.shutdownTimeout)
+			n.givenUp = true
+		}
+	})
 	wg.Wait()
-	n.public.Close() // waits for the streams, of which Shutdown does not know
 	err := errors.Join(errs...)
 	if err == nil {
 		n.log.Info("stopped")
@@ -274,24 +291,6 @@ func (n *node) warn() {
 	default:
 		n.log.Warn("the issuer is not https: passwords and tokens are readable on the way", "issuer", n.cfg.store.Issuer)
 	}
-}
-
-// readiness answers /readyz with no while the listener drains; else the question goes to the database.
-func (l *listener) readiness(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if l.draining.Load() && r.URL.Path == "/readyz" {
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.Header().Set("Cache-Control", "no-store")
-			w.Header().Set("Retry-After", "2")
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_ = json.NewEncoder(w).Encode(map[string]any{
-				"type": "about:blank", "title": http.StatusText(http.StatusServiceUnavailable), "status": http.StatusServiceUnavailable,
-				"code": "temporarily_unavailable", "detail": "this node is stopping",
-			})
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // certificate is a pair of files. A new pair that cannot be used leaves the old one in place.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -127,6 +129,39 @@ func TestServe_Drain(t *testing.T) {
 	})
 }
 
+// Ensure a reader of the feed that reads nothing does not hold a stop up beyond its time limit.
+func TestServe_StalledReader(t *testing.T) {
+	url := testdb.SQLite(t)
+	b := newBox(t, url).with("CURFEW_SHUTDOWN_TIMEOUT=1s")
+	secret := b.furnish()
+	const events = 60_000 // more than the buffers of two sockets hold
+	execute(t, url, fmt.Sprintf(`WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < %d)
+			INSERT INTO revocations SELECT seq, 'device', 'd' || seq, 1, 'revoked', 'admin', 'cli', 1, 9000000000000000 FROM n`, events), fmt.Sprintf(`UPDATE realm SET last_seq = %d`, events))
+	r := b.serve()
+	_, api := r.token("grant_type", "client_credentials", "client_id", "api", "client_secret", secret)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.public, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET /oauth2/revocations?subscriber=stuck HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", api.Access)
+	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 200 OK"))); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	for _, want := range []string{"revocation streams were cut off", `"msg":"stopped"`} {
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("the log has no %s: %s", want, r.log)
+		}
+	}
+	if strings.Contains(r.log.String(), "panic") {
+		t.Errorf("%s", r.log)
+	}
+}
+
 // Ensure load balancers get the time that was asked for: not ready, but answering.
 func TestServe_ShutdownDelay(t *testing.T) {
 	b := newBox(t, testdb.SQLite(t)).with("CURFEW_SHUTDOWN_DELAY=10m")
@@ -138,14 +173,33 @@ func TestServe_ShutdownDelay(t *testing.T) {
 	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	for {
+	for ready := true; ready; {
 		status, body := r.do(http.MethodGet, r.admin+"/readyz", "", nil)
-		if status == http.StatusServiceUnavailable {
-			if !strings.Contains(body, "temporarily_unavailable") {
-				t.Errorf("not ready: %s", body)
-			}
-			break
+		if ready = status == http.StatusOK; !ready && (status != http.StatusServiceUnavailable || !strings.Contains(body, "this node is stopping")) {
+			t.Errorf("not ready: %d %s", status, body)
 		}
+	}
+	// It is an answer like every other one.
+	res, err := http.Get(r.public + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	for _, name := range []string{
+		"X-Request-Id", "X-Content-Type-Options", "X-Frame-Options", "Content-Security-Policy", "Referrer-Policy", "Retry-After",
+	} {
+		if res.Header.Get(name) == "" {
+			t.Errorf("not ready: no %s", name)
+		}
+	}
+	if h := res.Header; h.Get("Content-Type") != "application/problem+json" || h.Get("Cache-Control") != "no-store" {
+		t.Errorf("not ready: %v", h)
+	}
+	if status, body := r.do(http.MethodPost, r.public+"/readyz", "", nil); status != http.StatusMethodNotAllowed {
+		t.Errorf("POST while it drains: %d %s", status, body)
+	}
+	if _, metrics := r.do(http.MethodGet, r.admin+"/metrics", "", nil); !strings.Contains(metrics, `curfew_http_request_seconds_count{listener="public",method="GET",route="/readyz",status="503"} 1`) {
+		t.Errorf("it is not measured: %s", metrics)
 	}
 	r.signIn()
 	if status, _ := r.do(http.MethodGet, r.public+"/healthz", "", nil); status != http.StatusOK {
@@ -280,6 +334,19 @@ func TestServe_TLS(t *testing.T) {
 	}
 	b.with("CURFEW_PUBLIC_ADDR="+host).run("", "healthcheck")
 	r.stop()
+	// A listener that speaks TLS says so whatever the issuer is.
+	other := b.with("CURFEW_ISSUER=http://id.example.com").serve()
+	for _, address := range []string{other.public, other.admin} {
+		res, err := client.Get(address + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.Header.Get("Strict-Transport-Security") == "" {
+			t.Errorf("%s: no HSTS", address)
+		}
+	}
+	other.stop()
 	b.with("CURFEW_PUBLIC_ADDR="+host).refuse(1, "", []string{"healthcheck"})
 }
 
@@ -315,7 +382,7 @@ func TestCertificate_Renewed(t *testing.T) {
 	expect(renewed)
 }
 
-// Ensure traces are sent when they are asked for, named after routes, and hold nothing of the query.
+// Ensure traces are sent when they are asked for, named after routes, and hold nothing else that a client has said.
 func TestServe_Traces(t *testing.T) {
 	var mu sync.Mutex
 	var got []byte
@@ -333,6 +400,23 @@ func TestServe_Traces(t *testing.T) {
 	r.do(http.MethodDelete, r.public+"/settings/devices/current?wait=17ms", alice.Access, nil)
 	r.do(http.MethodGet, r.public+"/no/such/place?password=hunter2", "", nil)
 	r.do(http.MethodGet, r.public+"/healthz", "", nil)
+	const parent = "0af7651916cd43dd8448eb211c80319c"
+	for _, address := range []string{r.public, r.admin} {
+		req, err := http.NewRequestWithContext(t.Context(), "BREW", address+"/devices/secret-path", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "secret-host"
+		req.Header = http.Header{
+			"User-Agent": {"secret-agent"}, "X-Forwarded-For": {"203.0.113.99"}, "X-Request-Id": {"secret-request"},
+			"Traceparent": {"00-" + parent + "-b7ad6b7169203331-01"}, "Tracestate": {"secret=state"}, "Baggage": {"secret=baggage"},
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
 	r.stop()
 	mu.Lock()
 	defer mu.Unlock()
@@ -341,7 +425,13 @@ func TestServe_Traces(t *testing.T) {
 			t.Errorf("the traces have no %q", name)
 		}
 	}
-	for _, secret := range []string{"hunter2", "17ms", alice.Access, alice.Refresh, testPassword, "healthz"} {
+	if id, _ := hex.DecodeString(parent); !bytes.Contains(got, id) {
+		t.Error("the traces do not say where they come from")
+	}
+	for _, secret := range []string{
+		"hunter2", "17ms", alice.Access, alice.Refresh, testPassword, "healthz",
+		"secret", "203.0.113.99", "BREW", "/no/such/place", "/devices/current", "127.0.0.1",
+	} {
 		if strings.Contains(string(got), secret) {
 			t.Errorf("the traces hold %q", secret)
 		}

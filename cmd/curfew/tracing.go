@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +19,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// tracing makes a span of every request, named after its route: no query string, no header, no body. Without
-// OTEL_EXPORTER_OTLP_ENDPOINT it does nothing.
+// tracing makes a span of every request, named after its route: no path, no query string, no address, no body, and of the
+// headers none but traceparent. Without OTEL_EXPORTER_OTLP_ENDPOINT it does nothing.
 type tracing struct {
 	provider *sdktrace.TracerProvider
 	log      *slog.Logger
@@ -40,7 +41,33 @@ func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
 		return nil, err
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", "error", err) }))
-	return &tracing{provider: sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res)), log: log}, nil
+	return &tracing{provider: sdktrace.NewTracerProvider(sdktrace.WithBatcher(bareExporter{exporter}), sdktrace.WithResource(res)), log: log}, nil
+}
+
+// said are the attributes that a span may have. otelhttp gives it more: the path, the user agent, the Host header, and an
+// address from whatever X-Forwarded-For says.
+var said = []attribute.Key{
+	"http.request.method", "http.route", "http.response.status_code", "http.request.body.size", "http.response.body.size",
+	"url.scheme", "network.protocol.version",
+}
+
+// bareExporter sends spans without the attributes that are not in said.
+type bareExporter struct{ sdktrace.SpanExporter }
+
+// ExportSpans implements [sdktrace.SpanExporter].
+func (e bareExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	bare := make([]sdktrace.ReadOnlySpan, len(spans))
+	for i, s := range spans {
+		bare[i] = bareSpan{s}
+	}
+	return e.SpanExporter.ExportSpans(ctx, bare)
+}
+
+type bareSpan struct{ sdktrace.ReadOnlySpan }
+
+// Attributes implements [sdktrace.ReadOnlySpan].
+func (s bareSpan) Attributes() []attribute.KeyValue {
+	return slices.DeleteFunc(slices.Clone(s.ReadOnlySpan.Attributes()), func(a attribute.KeyValue) bool { return !slices.Contains(said, a.Key) })
 }
 
 // stop sends what is left, for a bounded time.
@@ -72,6 +99,7 @@ func (t *tracing) wrap(next http.Handler, listener string) http.Handler {
 	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Pattern = match(r)
+		r.Header.Del("Tracestate") // a stranger's text, which the span would carry
 		traced.ServeHTTP(w, r)
 	})
 }

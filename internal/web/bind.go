@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
@@ -37,9 +38,8 @@ func BindJSON(c *gin.Context, dst any) error {
 	if err != nil {
 		return Invalid("the body could not be read")
 	}
-	// Invalid UTF-8 would be replaced, and no database takes a NUL.
-	if !utf8.Valid(body) || strings.Contains(string(body), `\u0000`) {
-		return Invalid("the body is not UTF-8 text without NUL")
+	if !isText(string(body)) {
+		return Invalid("the body is not UTF-8 text without NUL and without half a surrogate pair")
 	}
 	if !strings.HasPrefix(strings.TrimLeft(string(body), " \t\r\n"), "{") { // the decoder takes null for an empty one
 		return Invalid("the body: it takes a JSON object")
@@ -57,6 +57,44 @@ func BindJSON(c *gin.Context, dst any) error {
 		return Invalid("the body goes on after its JSON value")
 	}
 	return checkNames(body, dst)
+}
+
+// isText tells whether a JSON text is UTF-8 and escapes nothing that is no text: no database takes a NUL, and half of a
+// surrogate pair would be replaced. A backslash outside of a string is the decoder's to refuse.
+func isText(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	for i := 0; i < len(s); {
+		switch u := escaped(s[i:]); {
+		case s[i] != '\\':
+			i++
+		case u == 0:
+			return false
+		case utf16.IsSurrogate(u):
+			if utf16.DecodeRune(u, escaped(s[i+6:])) == utf8.RuneError {
+				return false
+			}
+			i += 12
+		case u > 0:
+			i += 6
+		default: // of two backslashes the second escapes nothing
+			i += 2
+		}
+	}
+	return true
+}
+
+// escaped is the UTF-16 unit of an escape \uXXXX at the start of s; -1 if there is none.
+func escaped(s string) rune {
+	if len(s) < 6 || s[:2] != `\u` {
+		return -1
+	}
+	u, err := strconv.ParseUint(s[2:6], 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(u)
 }
 
 // checkNames finds a field of a decoded object that is there more than once, since one reader takes the first and another the

@@ -34,8 +34,9 @@ type EngineConfig struct {
 	Store          *models.Store
 	Metrics        *Metrics
 	Logger         *slog.Logger
-	TrustedProxies []string // addresses or prefixes whose X-Forwarded-For is believed; none by default
-	TLS            bool     // answers carry HSTS
+	TrustedProxies []string    // addresses or prefixes whose X-Forwarded-For is believed; none by default
+	TLS            bool        // answers carry HSTS
+	Draining       func() bool // tells that the node is stopping, and so not ready; nil: it never is
 }
 
 const (
@@ -68,6 +69,9 @@ func NewEngine(cfg EngineConfig) (*gin.Engine, error) {
 	}))
 	e.Match(Look, "/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) })
 	e.Match(Look, "/readyz", Handle(func(c *gin.Context) error {
+		if cfg.Draining != nil && cfg.Draining() {
+			return &Problem{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Detail: "this node is stopping", RetryAfter: busyRetry}
+		}
 		if err := cfg.Store.Ping(c.Request.Context()); err != nil {
 			return err
 		}
@@ -148,11 +152,17 @@ func method(m string) string {
 func ClientIP(c *gin.Context) string { return c.GetString(clientIPKey) }
 
 func clientIP(c *gin.Context) string {
-	addr, err := netip.ParseAddr(c.ClientIP())
+	ip, _ := ParseIP(c.ClientIP())
+	return ip
+}
+
+// ParseIP takes an address and gives the one form of it that is stored.
+func ParseIP(text string) (ip string, ok bool) {
+	addr, err := netip.ParseAddr(text)
 	if err != nil {
-		return ""
+		return "", false
 	}
-	return addr.Unmap().WithZone("").String()
+	return addr.Unmap().WithZone("").String(), true
 }
 
 // Origin is where the request came from.
