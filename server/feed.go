@@ -31,7 +31,7 @@ const (
 	// streamWrite bounds one write to a reader; a slower one is cut off.
 	streamWrite = 10 * time.Second
 	// lastWrite is that while the node stops.
-	lastWrite = time.Second
+	lastWrite = 2 * time.Second
 	// streamChunk is how much goes into one write.
 	streamChunk = 64 << 10
 	leaseEvery  = models.SubscriberLease / 3
@@ -313,6 +313,9 @@ func (s *Server) acknowledge(c *gin.Context) error {
 	var in struct {
 		Subscriber string `json:"subscriber"`
 		Seq        *int64 `json:"seq"`
+	}
+	if _, err := web.Query(c); err != nil {
+		return err
 	}
 	if err := web.BindJSON(c, &in); err != nil {
 		return err
