@@ -23,6 +23,8 @@ const (
 	maxLine     = 64 << 10
 	pruneEvery  = time.Minute
 	ackAttempts = 5 * time.Second
+	// provedAfter is how long a stream lives before it counts as one that works.
+	provedAfter = 3 * time.Second
 )
 
 // follow keeps the stream open. After a fault it waits, longer each time and never in step with others.
@@ -30,16 +32,17 @@ func (v *Verifier) follow(ctx context.Context) {
 	wait := backOffMin
 	for ctx.Err() == nil {
 		v.keys.refresh(ctx, v.keys.maxAge())
-		before := v.stats.connects.Load()
-		err := (&stream{v: v}).read(ctx)
+		s, began := &stream{v: v}, time.Now()
+		err := s.read(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if v.stats.connects.Load() != before {
+		// An answer of 200 proves nothing, anybody's portal gives it; a server may also end every stream in good order.
+		if s.first != 0 && time.Since(began) >= provedAfter {
 			wait = backOffMin
-		}
-		if errors.Is(err, errResume) {
-			continue
+			if errors.Is(err, errResume) {
+				continue
+			}
 		}
 		v.log.Warn("the revocation feed is interrupted", "error", err, "seq", v.Seq())
 		select {
@@ -51,7 +54,7 @@ func (v *Verifier) follow(ctx context.Context) {
 }
 
 // errResume: the server ended the stream in good order; go on at once.
-var errResume = errors.New("resume")
+var errResume = errors.New("a new token is needed")
 
 // stream is one reading of the feed.
 type stream struct {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -345,4 +346,102 @@ func TestVerify_EventAndHeartbeatBetween(t *testing.T) {
 			return
 		}
 	}
+}
+
+// Whatever answers in the server's place, the verifier waits between its tries, longer each time; and a stream that was one
+// is resumed at once when only the token is over.
+func TestFeed_WaitsBetweenTries(t *testing.T) {
+	for name, feed := range map[string]func(n int, w *wire){
+		"a new token each time": func(_ int, w *wire) { fmt.Fprint(w, "event: close\ndata: {\"reason\":\"token_expired\"}\n\n") },
+		"a heartbeat, then a new token": func(_ int, w *wire) {
+			w.beat(time.Now())
+			fmt.Fprint(w, "event: close\ndata: {\"reason\":\"token_expired\"}\n\n")
+		},
+		"a portal":      func(_ int, w *wire) { fmt.Fprint(w, "<html>\n\n") },
+		"a slow portal": func(_ int, w *wire) { time.Sleep(5 * time.Second); fmt.Fprint(w, "<html>\n\n") },
+	} {
+		s := &stub{feed: feed}
+		inMemory(t, s, func(t *testing.T, v *Verifier) {
+			time.Sleep(5 * time.Minute)
+			if n := s.streams.Load(); n < 20 || n > 55 {
+				t.Errorf("%s: %d requests in 5 minutes", name, n)
+			}
+		})
+	}
+	s := &stub{feed: func(_ int, w *wire) {
+		w.beats(time.Minute)
+		fmt.Fprint(w, "event: close\ndata: {\"reason\":\"token_expired\"}\n\n")
+	}}
+	inMemory(t, s, func(t *testing.T, v *Verifier) {
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if s.streams.Load() != 11 || s.tokens.Load() != 11 || v.Staleness() != 0 {
+			t.Errorf("in 10 minutes %d streams, %d tokens; stale for %v", s.streams.Load(), s.tokens.Load(), v.Staleness())
+		}
+	})
+}
+
+// Close ends a fetch of the keys that is under way, and lets none begin.
+func TestClose_KeyFetches(t *testing.T) {
+	s := &stub{feed: func(_ int, w *wire) { w.beats(time.Hour) }, keys: func(ctx context.Context) { <-ctx.Done() }}
+	inMemory(t, s, func(t *testing.T, v *Verifier) {
+		if s.open.Load() != 1 {
+			t.Fatalf("%d fetches are under way", s.open.Load())
+		}
+		closing := time.Now()
+		v.Close()
+		fetches := s.fetches.Load()
+		if !time.Now().Equal(closing) {
+			t.Error("Close waits for the fetch's end instead of ending it")
+		}
+		if s.open.Load() != 0 {
+			t.Errorf("%d fetches are under way after Close", s.open.Load())
+		}
+		time.Sleep(time.Minute)
+		if _, err := v.Verify(t.Context(), "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6IngifQ.e30.AAAA"); !errors.Is(err, ErrUnknownKey) {
+			t.Error(err)
+		}
+		if synctest.Wait(); s.fetches.Load() != fetches {
+			t.Error("a fetch began after Close")
+		}
+	})
+}
+
+// The default name is a valid one, not another's, and keeps the end of the host's name, which tells pods apart.
+func TestDefaultSubscriber(t *testing.T) {
+	valid := regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	for host, part := range map[string]string{
+		"": "", "web-1": "web-1-", "a host ü": "a-host-", strings.Repeat("orders-api-in-the-north-", 4) + "7d9f-x2x4k": "north-7d9f-x2x4k-",
+	} {
+		one, other := defaultSubscriber(host), defaultSubscriber(host)
+		if one == other || !valid.MatchString(one) || !strings.Contains(one, part) {
+			t.Errorf("%q: %q, %q", host, one, other)
+		}
+	}
+	var names []string
+	for range 2 {
+		v, err := New(Config{Issuer: "http://127.0.0.1:1", ClientID: "api", ClientSecret: "x", Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, v.cfg.Subscriber)
+		v.Close()
+	}
+	if names[0] == names[1] {
+		t.Errorf("two verifiers are called %q", names[0])
+	}
+}
+
+type otherTransport struct{ http.RoundTripper }
+
+// A program may have put something of its own in http.DefaultTransport.
+func TestNew_OtherDefaultTransport(t *testing.T) {
+	was := http.DefaultTransport
+	defer func() { http.DefaultTransport = was }()
+	http.DefaultTransport = otherTransport{was}
+	v, err := New(Config{Issuer: "http://127.0.0.1:1", ClientID: "api", ClientSecret: "x", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
 }

@@ -3,9 +3,11 @@ package verify
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -39,7 +41,7 @@ type Config struct {
 	ClientSecret string // and, for StaleIntrospect, with introspection
 
 	Audience   string        // what aud must contain; default the issuer
-	Subscriber string        // names this process in receipts: 1 to 64 of A-Z a-z 0-9 . _ -; default the host's name and a process id
+	Subscriber string        // names this process in receipts: 1 to 64 of A-Z a-z 0-9 . _ -; default the end of the host's name and some random letters
 	Bound      time.Duration // how old the knowledge may become; default 30s. Heartbeats come at least every 15 s
 	WhenStale  StalePolicy   // default StaleIntrospect
 	CacheSize  int           // tokens whose signature is remembered; default 10,000, about 1.5 kB each
@@ -88,7 +90,7 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	if cfg.Subscriber == "" {
 		host, _ := os.Hostname()
-		cfg.Subscriber = fmt.Sprintf("%.48s-%d", regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(host, "-"), os.Getpid())
+		cfg.Subscriber = defaultSubscriber(host)
 	}
 	if !subscriberName.MatchString(cfg.Subscriber) {
 		return nil, fmt.Errorf("verify: Subscriber %q: it takes 1 to 64 letters, digits, dots, dashes and underscores", cfg.Subscriber)
@@ -99,7 +101,7 @@ func New(cfg Config) (*Verifier, error) {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	client := cfg.HTTPClient
 	if client == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport := newTransport()
 		transport.ResponseHeaderTimeout = requestTimeout
 		client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return errors.New("the issuer redirects, which an issuer does not")
@@ -117,9 +119,33 @@ func New(cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Close ends the goroutines and waits for them.
+// defaultSubscriber is no other process's name: of containers the process ids are the same, and so may be the host names.
+func defaultSubscriber(host string) string {
+	host = regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(host, "-")
+	return host[max(0, len(host)-50):] + "-" + rand.Text()[:13]
+}
+
+// newTransport is http.DefaultTransport's like, also where a program has put something else there.
+func newTransport() *http.Transport {
+	if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		return t.Clone()
+	}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: requestTimeout}).DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          10,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   requestTimeout,
+		ExpectContinueTimeout: time.Second,
+	}
+}
+
+// Close ends the goroutines and waits for them. Afterwards only calls of Verify send requests.
 func (v *Verifier) Close() {
+	v.keys.mu.Lock() // under which a fetch looks whether it may still begin
 	v.stop()
+	v.keys.mu.Unlock()
 	v.done.Wait()
 	v.http.CloseIdleConnections()
 }
