@@ -234,7 +234,7 @@ func parseUUID(s string) (u uuid, ok bool) {
 	}
 	at := 0
 	for i := 0; i < 36; {
-		if s[i] == '-' {
+		if i == 8 || i == 13 || i == 18 || i == 23 { // a dash anywhere else is no digit
 			i++
 			continue
 		}

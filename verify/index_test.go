@@ -92,3 +92,23 @@ func TestIndex_HoldsUntilBothClocksSaySo(t *testing.T) {
 		t.Error("an event without an expiry was forgotten")
 	}
 }
+
+// A string of the right length with a dash too many is none: it made the parser read beyond the end, or two strings one key.
+func TestParseUUID(t *testing.T) {
+	const good = "0197a1b2-0001-7000-8000-000000000001"
+	if _, ok := parseUUID(good); !ok {
+		t.Fatal(good)
+	}
+	for at := range good {
+		for _, c := range "-gA" {
+			if s := good[:at] + string(c) + good[at+1:]; s != good {
+				if u, ok := parseUUID(s); ok {
+					t.Errorf("%s is read as %x", s, u)
+				}
+			}
+		}
+	}
+	if u, ok := parseUUID("0197a1b2-0001-7000-8000----000000001"); ok {
+		t.Errorf("read as %x", u)
+	}
+}
