@@ -5,9 +5,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -115,4 +120,69 @@ func TestFollowPy(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A server whose log became shorter, restored from a backup, refuses acknowledgements above its end. The consumer lets the
+// first heartbeat say where the log ends, and acknowledges that.
+func TestFollowPy_ShorterLog(t *testing.T) {
+	python := python(t)
+	const before, after = 10, 4
+	var streams atomic.Int64
+	acknowledged, refused := make(chan int, 10), make(chan string, 100)
+	stop := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /oauth2/token", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"access_token":"x"}`) })
+	mux.HandleFunc("POST /oauth2/revocations/ack", func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Seq int }
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil || (streams.Load() > 1 && in.Seq > after) {
+			refused <- fmt.Sprintf("stream %d: seq %d, %v", streams.Load(), in.Seq, err)
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		acknowledged <- in.Seq
+	})
+	mux.HandleFunc("GET /oauth2/revocations", func(w http.ResponseWriter, r *http.Request) {
+		now, end := time.Now().UnixMicro(), before
+		if streams.Add(1) > 1 {
+			end = after
+		}
+		fmt.Fprintf(w, "event: revocation\ndata: {\"seq\":%d,\"level\":\"client\",\"subject\":\"web\",\"valid_from\":%d,\"expires_at\":%d}\n\n", end, now, now+300e6)
+		w.(http.Flusher).Flush()
+		fmt.Fprintf(w, "event: heartbeat\ndata: {\"seq\":%d,\"time\":%d}\n\n", end, now)
+		w.(http.Flusher).Flush()
+		if end == after {
+			select {
+			case <-stop:
+			case <-r.Context().Done():
+			}
+		}
+	})
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	defer close(stop)
+	cmd := exec.CommandContext(t.Context(), python, "../docs/examples/follow.py")
+	cmd.Env = append(os.Environ(), "ISSUER="+srv.URL, "CLIENT_ID=api", "CLIENT_SECRET=x", "SUBSCRIBER=py-1", "no_proxy=*")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stdin.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("follow.py: %v", err)
+		}
+	}()
+	for _, want := range []int{before, after} {
+		select {
+		case got := <-acknowledged:
+			if got != want {
+				t.Fatalf("acknowledged %d, want %d", got, want)
+			}
+		case what := <-refused:
+			t.Fatalf("acknowledged what is not in the log: %s", what)
+		}
+	}
 }

@@ -25,9 +25,10 @@ const benchIssuer = "https://curfew.example"
 // benchVerifier is a verifier with fresh knowledge and one key, that follows nothing.
 func benchVerifier(b testing.TB, alg string) (*Verifier, func(n int) string) {
 	b.Helper()
-	v := &Verifier{cfg: Config{Issuer: benchIssuer, Audience: benchIssuer, Bound: time.Hour}, index: newIndex(), cache: newCache(10_000), start: time.Now()}
+	v := &Verifier{cfg: Config{Issuer: benchIssuer, Audience: benchIssuer, Bound: time.Hour}, index: newIndex(), cache: newCache(10_000), start: time.Now(), ctx: context.Background()}
 	v.keys = newKeySet(v)
-	v.fresh.Store(1)
+	now := v.now()
+	v.heard.Store(&reading{now, now.wall.Microseconds()})
 	var private crypto.Signer
 	var err error
 	switch alg {
@@ -65,7 +66,7 @@ func fill(v *Verifier, entries int) {
 		if n%4 == 0 {
 			level = levelUser
 		}
-		v.index.apply(level, fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:]), validFrom{1, 1<<32 - 1}, 0)
+		v.index.apply(level, fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:]), validFrom{1, forever, forever}, instant{})
 	}
 }
 

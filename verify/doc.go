@@ -14,7 +14,8 @@
 //     verified before: what is remembered of a token is its signature and its claims, never that it is alive.
 //   - It acknowledges what it has applied, after it has applied it. Whoever signs somebody out gets this as a receipt.
 //   - It knows how old its knowledge is. When the feed has been silent for longer than the bound, it asks introspection,
-//     rejects, or accepts, as its owner chose; before the first contact likewise. A token that is known to be dead stays dead.
+//     rejects, or accepts, as its owner chose; before the first contact likewise. A token that is known to be dead stays dead. The age counts from when a heartbeat
+//     was made, not from when it came.
 //   - It comes up when the server does, and it holds the server harmless: one key fetch at a time, none for each forged
 //     key id, waits between tries.
 package verify

@@ -23,6 +23,8 @@ const (
 	maxLine     = 64 << 10
 	pruneEvery  = time.Minute
 	ackAttempts = 5 * time.Second
+	// provedAfter is how long a stream lives before it counts as one that works.
+	provedAfter = 3 * time.Second
 )
 
 // follow keeps the stream open. After a fault it waits, longer each time and never in step with others.
@@ -30,16 +32,17 @@ func (v *Verifier) follow(ctx context.Context) {
 	wait := backOffMin
 	for ctx.Err() == nil {
 		v.keys.refresh(ctx, v.keys.maxAge())
-		before := v.stats.connects.Load()
-		err := v.stream(ctx)
+		s, began := &stream{v: v}, time.Now()
+		err := s.read(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if v.stats.connects.Load() != before {
+		// An answer of 200 proves nothing, anybody's portal gives it; a server may also end every stream in good order.
+		if s.first != 0 && time.Since(began) >= provedAfter {
 			wait = backOffMin
-		}
-		if errors.Is(err, errResume) {
-			continue
+			if errors.Is(err, errResume) {
+				continue
+			}
 		}
 		v.log.Warn("the revocation feed is interrupted", "error", err, "seq", v.Seq())
 		select {
@@ -51,9 +54,16 @@ func (v *Verifier) follow(ctx context.Context) {
 }
 
 // errResume: the server ended the stream in good order; go on at once.
-var errResume = errors.New("resume")
+var errResume = errors.New("a new token is needed")
 
-func (v *Verifier) stream(ctx context.Context) error {
+// stream is one reading of the feed.
+type stream struct {
+	v *Verifier
+	anchor
+}
+
+func (s *stream) read(ctx context.Context) error {
+	v := s.v
 	meta, err := v.metadata(ctx)
 	if err != nil {
 		return err
@@ -74,6 +84,7 @@ func (v *Verifier) stream(ctx context.Context) error {
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Accept", "text/event-stream")
 	r.Header.Set("Last-Event-ID", strconv.FormatInt(v.Seq(), 10))
+	s.at = v.now()
 	res, err := v.http.Do(r)
 	if err != nil {
 		return errors.Join(err, context.Cause(ctx))
@@ -86,7 +97,7 @@ func (v *Verifier) stream(ctx context.Context) error {
 		return fmt.Errorf("%s: %s", meta.Feed, res.Status)
 	}
 	v.stats.connects.Add(1)
-	err = readEvents(res.Body, func() { watchdog.Reset(silence) }, v.handle)
+	err = readEvents(res.Body, func() { watchdog.Reset(silence) }, s.handle)
 	return errors.Join(err, context.Cause(ctx))
 }
 
@@ -126,7 +137,8 @@ func readEvents(in io.Reader, alive func(), handle func(kind string, data []byte
 }
 
 // handle takes one event of the stream.
-func (v *Verifier) handle(kind string, data []byte) error {
+func (s *stream) handle(kind string, data []byte) error {
+	v := s.v
 	switch kind {
 	case "revocation":
 		var e struct {
@@ -139,11 +151,8 @@ func (v *Verifier) handle(kind string, data []byte) error {
 		if err := json.Unmarshal(data, &e); err != nil {
 			return fmt.Errorf("an event that cannot be read: %w", err)
 		}
-		expires := e.ExpiresAt/1e6 + 1
-		if e.ExpiresAt == 0 || expires > 1<<32-1 {
-			expires = 1<<32 - 1 // not said: for ever
-		}
-		v.index.apply(e.Level, e.Subject, validFrom{e.ValidFrom, uint32(expires)}, v.seconds())
+		now := v.instant(v.now())
+		v.index.apply(e.Level, e.Subject, newValidFrom(e.ValidFrom, e.ExpiresAt, now), now)
 		v.stats.events.Add(1)
 		v.advance(max(e.Seq, v.Seq()))
 	case "heartbeat":
@@ -154,12 +163,14 @@ func (v *Verifier) handle(kind string, data []byte) error {
 		if err := json.Unmarshal(data, &h); err != nil {
 			return fmt.Errorf("a heartbeat that cannot be read: %w", err)
 		}
+		if h.Time <= 0 || h.Time >= maxTime {
+			return fmt.Errorf("a heartbeat that says not when it was made: time %d", h.Time)
+		}
 		if h.Seq < v.Seq() {
 			v.log.Warn("the issuer's log became shorter; what is known stays known", "had", v.Seq(), "has", h.Seq)
 		}
-		v.setClock(h.Time)
 		v.advance(h.Seq)
-		v.fresh.Store(max(1, int64(time.Since(v.start))))
+		return s.hear(h.Time, v.now())
 	case "close":
 		var c struct {
 			Reason string `json:"reason"`
@@ -174,24 +185,9 @@ func (v *Verifier) handle(kind string, data []byte) error {
 	return nil
 }
 
-// setClock notes what the server's clock is ahead of ours. A wrong clock here is said, once each time it becomes wrong.
-func (v *Verifier) setClock(server int64) {
-	if server <= 0 {
-		return
-	}
-	offset := server - time.Now().UnixMicro()
-	wrong := func(o int64) bool { return o > Leeway.Microseconds() || o < -Leeway.Microseconds() }
-	if was := v.offset.Swap(offset); wrong(offset) && !wrong(was) {
-		v.log.Error("the clock of this machine is wrong; tokens are judged by the issuer's", "off_by", (-time.Duration(offset) * time.Microsecond).String())
-	}
-}
-
-// seconds is the server's time.
-func (v *Verifier) seconds() uint32 { return uint32(time.Now().Unix() + v.offset.Load()/1e6) }
-
 // advance says that everything up to seq has been applied.
 func (v *Verifier) advance(seq int64) {
-	if v.seq.Swap(seq) == seq && v.fresh.Load() != 0 {
+	if v.seq.Swap(seq) == seq && v.heard.Load() != nil {
 		return
 	}
 	select {
@@ -277,7 +273,7 @@ func (v *Verifier) upkeep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		v.index.prune(v.seconds())
+		v.index.prune(v.instant(v.now()))
 		v.keys.refresh(ctx, keysMaxAge)
 	}
 }

@@ -58,14 +58,15 @@ func FuzzReadEvents(f *testing.F) {
 		}
 		// Whatever the events say, the verifier stands, its index never takes back what it knows, and doubles change nothing.
 		v := quiet()
+		s := opened(v)
 		subject := "0197a1b2-0000-7000-8000-000000000001"
-		v.index.apply(levelUser, subject, validFrom{100, 1<<32 - 1}, 0)
+		v.index.apply(levelUser, subject, validFrom{100, forever, forever}, instant{})
 		for _, e := range all {
-			if v.handle(e.kind, []byte(e.data)) != nil {
+			if s.handle(e.kind, []byte(e.data)) != nil {
 				continue
 			}
 			entries, seq := v.index.entries(), v.Seq()
-			if err := v.handle(e.kind, []byte(e.data)); err != nil || v.index.entries() != entries || v.Seq() != seq {
+			if err := s.handle(e.kind, []byte(e.data)); err != nil || v.index.entries() != entries || v.Seq() != seq {
 				t.Fatalf("%q a second time: %v, %d entries were %d, seq %d was %d", e.data, err, v.index.entries(), entries, v.Seq(), seq)
 			}
 		}
@@ -80,13 +81,16 @@ func FuzzReadEvents(f *testing.F) {
 func quiet() *Verifier {
 	v := &Verifier{
 		cfg: Config{Issuer: benchIssuer, Audience: benchIssuer, Bound: time.Hour}, log: slog.New(slog.DiscardHandler), index: newIndex(), cache: newCache(100),
-		start: time.Now(), applied: make(chan struct{}, 1),
+		start: time.Now(), applied: make(chan struct{}, 1), ctx: context.Background(),
 	}
 	v.keys = newKeySet(v)
 	v.keys.fetched = time.Now().Add(24 * time.Hour) // so that an unknown key id asks nobody
 	v.keys.keys = map[string]*key{}
 	return v
 }
+
+// opened is a stream that is asked for now.
+func opened(v *Verifier) *stream { return &stream{v: v, anchor: anchor{at: v.now()}} }
 
 // FuzzCheck: no string makes the parser fall over; every error is one of ours; what is accepted is one of the genuine
 // tokens, character for character; and a body that is read with a right signature has what the rule needs.
@@ -158,7 +162,7 @@ func FuzzCheck(f *testing.F) {
 		if x.revoked(claims) {
 			t.Fatal("revoked by nobody")
 		}
-		x.apply(levelClient, claims.ClientID, validFrom{claims.IssuedMicros, 1<<32 - 1}, 0)
+		x.apply(levelClient, claims.ClientID, validFrom{claims.IssuedMicros, forever, forever}, instant{})
 		if !x.revoked(claims) {
 			t.Fatal("its client's sign-out does not end it")
 		}
@@ -177,7 +181,7 @@ func TestClock_TwoMinutesWrong(t *testing.T) {
 		}
 		beat := func(d time.Duration) {
 			t.Helper()
-			if err := v.handle("heartbeat", fmt.Appendf(nil, `{"seq":1,"time":%d}`, time.Now().Add(d).UnixMicro())); err != nil {
+			if err := opened(v).handle("heartbeat", fmt.Appendf(nil, `{"seq":1,"time":%d}`, time.Now().Add(d).UnixMicro())); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -246,7 +250,7 @@ func TestEvents_DoubledOrReplayed(t *testing.T) {
 	}
 	outcome := func(stream string) string {
 		v := quiet()
-		if err := readEvents(strings.NewReader(stream), func() {}, v.handle); !errors.Is(err, io.EOF) {
+		if err := readEvents(strings.NewReader(stream), func() {}, opened(v).handle); !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		said := fmt.Sprintf("seq %d, %d entries", v.Seq(), v.index.entries())
@@ -257,10 +261,8 @@ func TestEvents_DoubledOrReplayed(t *testing.T) {
 			{Subject: "other", ClientID: "other"}, // by everyone's
 		} {
 			c.clientKey = levelClient + " " + c.ClientID
-			var isDevice, isUser bool
-			c.device, isDevice = parseUUID(c.DeviceID)
-			c.user, isUser = parseUUID(c.Subject)
-			c.idsAreUUIDs = isDevice && isUser
+			c.device, c.deviceIsUUID = parseUUID(c.DeviceID)
+			c.user, c.userIsUUID = parseUUID(c.Subject)
 			for _, c.IssuedMicros = range []int64{50, 51, 100, 101, 200, 201, 300, 301, 400, 401, 600, 601} {
 				said += fmt.Sprintf(" %t", v.index.revoked(&c))
 			}

@@ -6,11 +6,12 @@ import (
 	"sync"
 )
 
-// index holds the newest valid_from of each subject that was revoked and may still matter. Readers take a read lock; the
-// only writer is the feed's goroutine, which makes a larger table beside the one in use.
+// index holds the newest valid_from of each subject that was revoked and may still matter. Readers take a read lock; a writer
+// makes another table beside the one in use and holds them up only to exchange the two.
 //
-// A slot is 29 bytes, and between a half and three quarters of the slots are in use: 39 to 58 bytes an entry.
+// A slot is 33 bytes, and between a half and three quarters of the slots are in use: 44 to 66 bytes an entry.
 type index struct {
+	writing  sync.Mutex // held for the whole of apply and prune, so that neither works on what the other replaces
 	mu       sync.RWMutex
 	devices  *table
 	users    *table
@@ -20,7 +21,25 @@ type index struct {
 
 type validFrom struct {
 	micros  int64
-	expires uint32 // seconds: when the last token that it ends has expired
+	expires uint32 // when the last token that it ends has expired, by the server's clock
+	held    uint32 // not forgotten before, by ours: the server's clock may jump ahead, and back
+}
+
+const forever = 1<<32 - 1
+
+// instant is a point in time in seconds, by the server's clock and by ours.
+type instant struct{ server, local uint32 }
+
+func (v validFrom) over(now instant) bool { return v.expires <= now.server && v.held <= now.local }
+
+// newValidFrom takes microseconds of the server's clock; expires may be missing.
+func newValidFrom(micros, expires int64, now instant) validFrom {
+	if expires <= 0 || expires/1e6 >= forever-1 {
+		return validFrom{micros, forever, forever}
+	}
+	// An event comes after its commit, and valid_from is at most a second ahead of that. The rest is for rounding.
+	life := max(0, expires-micros)/1e6 + 3
+	return validFrom{micros, uint32(expires/1e6 + 1), uint32(min(int64(now.local)+life, forever))}
 }
 
 type uuid [16]byte
@@ -32,6 +51,7 @@ type table struct {
 	keys    []uuid
 	micros  []int64
 	expires []uint32
+	held    []uint32
 	used    int
 }
 
@@ -41,7 +61,7 @@ func newTable(slots int) *table {
 	slots = max(slots, tableMin)
 	return &table{
 		seed: maphash.MakeSeed(), tags: make([]uint8, slots),
-		keys: make([]uuid, slots), micros: make([]int64, slots), expires: make([]uint32, slots),
+		keys: make([]uuid, slots), micros: make([]int64, slots), expires: make([]uint32, slots), held: make([]uint32, slots),
 	}
 }
 
@@ -74,37 +94,45 @@ func (t *table) put(key uuid, v validFrom) {
 	}
 	t.micros[at] = max(t.micros[at], v.micros)
 	t.expires[at] = max(t.expires[at], v.expires)
+	t.held[at] = max(t.held[at], v.held)
 }
+
+func (t *table) at(i int) validFrom { return validFrom{t.micros[i], t.expires[i], t.held[i]} }
 
 // full: one more would make the ways long.
 func (t *table) full() bool { return t.used+1 > len(t.keys)/4*3 }
 
 // without is a table of the entries that matter at now, with room for as many again.
-func (t *table) without(now uint32) *table {
-	alive := 0
+func (t *table) without(now instant) *table {
+	next := newTable(2*(t.used-t.dead(now)) + 2)
 	for i, tag := range t.tags {
-		if tag != 0 && t.expires[i] > now {
-			alive++
-		}
-	}
-	next := newTable(2*alive + 2)
-	for i, tag := range t.tags {
-		if tag != 0 && t.expires[i] > now {
-			next.put(t.keys[i], validFrom{t.micros[i], t.expires[i]})
+		if tag != 0 && !t.at(i).over(now) {
+			next.put(t.keys[i], t.at(i))
 		}
 	}
 	return next
+}
+
+func (t *table) dead(now instant) (n int) {
+	for i, tag := range t.tags {
+		if tag != 0 && t.at(i).over(now) {
+			n++
+		}
+	}
+	return n
 }
 
 func newIndex() *index {
 	return &index{devices: newTable(0), users: newTable(0), others: map[string]validFrom{}}
 }
 
-// apply notes an event; applying one twice, or an older one, changes nothing. now is in seconds.
-func (x *index) apply(level, subject string, v validFrom, now uint32) {
+// apply notes an event; applying one twice, or an older one, changes nothing.
+func (x *index) apply(level, subject string, v validFrom, now instant) {
 	if v.micros <= 0 {
 		return
 	}
+	x.writing.Lock()
+	defer x.writing.Unlock()
 	key, isUUID := parseUUID(subject)
 	var in **table
 	switch {
@@ -132,7 +160,7 @@ func (x *index) apply(level, subject string, v validFrom, now uint32) {
 }
 
 func maxOf(a, b validFrom) validFrom {
-	return validFrom{max(a.micros, b.micros), max(a.expires, b.expires)}
+	return validFrom{max(a.micros, b.micros), max(a.expires, b.expires), max(a.held, b.held)}
 }
 
 // revoked is the one rule.
@@ -148,40 +176,42 @@ func (x *index) revoked(c *Claims) bool {
 	if c.DeviceID == "" { // a client's own token has no device, and no user
 		return false
 	}
-	if c.idsAreUUIDs {
-		return c.IssuedMicros <= x.devices.get(c.device) || c.IssuedMicros <= x.users.get(c.user)
+	// Each where apply has put it.
+	var device, user int64
+	if c.deviceIsUUID {
+		device = x.devices.get(c.device)
+	} else {
+		device = x.others[levelDevice+" "+c.DeviceID].micros
 	}
-	return c.IssuedMicros <= x.others[levelDevice+" "+c.DeviceID].micros || c.IssuedMicros <= x.others[levelUser+" "+c.Subject].micros
+	if c.userIsUUID {
+		user = x.users.get(c.user)
+	} else {
+		user = x.others[levelUser+" "+c.Subject].micros
+	}
+	return c.IssuedMicros <= device || c.IssuedMicros <= user
 }
 
 // prune forgets what ends no token any more.
-func (x *index) prune(now uint32) {
-	x.mu.RLock()
-	devices, users := x.devices, x.users
-	x.mu.RUnlock()
-	devices, users = devices.pruned(now), users.pruned(now)
+func (x *index) prune(now instant) {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	devices, users := x.devices.pruned(now), x.users.pruned(now) // beside the readers
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.devices, x.users = devices, users
 	for name, v := range x.others {
-		if v.expires <= now {
+		if v.over(now) {
 			delete(x.others, name)
 		}
 	}
-	if x.everyone.expires <= now {
+	if x.everyone.over(now) {
 		x.everyone = validFrom{}
 	}
 }
 
 // pruned is the table itself, unless half of it is dead.
-func (t *table) pruned(now uint32) *table {
-	dead := 0
-	for i, tag := range t.tags {
-		if tag != 0 && t.expires[i] <= now {
-			dead++
-		}
-	}
-	if dead*2 < t.used || dead == 0 {
+func (t *table) pruned(now instant) *table {
+	if dead := t.dead(now); dead*2 < t.used || dead == 0 {
 		return t
 	}
 	return t.without(now)
@@ -204,7 +234,7 @@ func parseUUID(s string) (u uuid, ok bool) {
 	}
 	at := 0
 	for i := 0; i < 36; {
-		if s[i] == '-' {
+		if i == 8 || i == 13 || i == 18 || i == 23 { // a dash anywhere else is no digit
 			i++
 			continue
 		}

@@ -41,11 +41,11 @@ type Claims struct {
 	ExpiresAt    time.Time
 	IssuedMicros int64 // the issue time: an ordering stamp in microseconds since 1970
 
-	device, user uuid
-	idsAreUUIDs  bool
-	clientKey    string // of the index
-	expires      int64  // microseconds
-	issued       int64  // microseconds
+	device, user             uuid
+	deviceIsUUID, userIsUUID bool
+	clientKey                string // of the index
+	expires                  int64  // microseconds
+	issued                   int64  // microseconds
 }
 
 // HasScope tells whether the token carries a scope.
@@ -167,10 +167,8 @@ func parseClaims(body string) (*Claims, error) {
 		c.issued = max(c.issued, int64(*j.Nbf*1e6))
 	}
 	c.IssuedAt, c.ExpiresAt = time.UnixMicro(int64(*j.Iat*1e6)).UTC(), time.UnixMicro(c.expires).UTC()
-	var isDevice, isUser bool
-	c.device, isDevice = parseUUID(j.DeviceID)
-	c.user, isUser = parseUUID(j.Sub)
-	c.idsAreUUIDs = isDevice && isUser
+	c.device, c.deviceIsUUID = parseUUID(j.DeviceID)
+	c.user, c.userIsUUID = parseUUID(j.Sub)
 	return c, nil
 }
 

@@ -105,11 +105,15 @@ func (s *keySet) refresh(ctx context.Context, age time.Duration) {
 	}
 	flight := s.flight
 	if flight == nil {
+		if s.v.ctx.Err() != nil { // closed; under the lock, see Close
+			s.mu.Unlock()
+			return
+		}
 		flight = make(chan struct{})
 		s.flight, s.fetched = flight, time.Now()
-		go func() {
+		s.v.done.Go(func() {
 			// For all who wait, so not with one's context.
-			ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+			ctx, cancel := context.WithTimeout(s.v.ctx, requestTimeout)
 			defer cancel()
 			err := s.fetch(ctx)
 			s.mu.Lock()
@@ -119,10 +123,10 @@ func (s *keySet) refresh(ctx context.Context, age time.Duration) {
 			}
 			s.mu.Unlock()
 			close(flight)
-			if err != nil {
+			if err != nil && s.v.ctx.Err() == nil {
 				s.v.log.Warn("the issuer's keys could not be fetched", "error", err)
 			}
-		}()
+		})
 	}
 	s.mu.Unlock()
 	select {

@@ -3,9 +3,11 @@ package verify
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -39,7 +41,7 @@ type Config struct {
 	ClientSecret string // and, for StaleIntrospect, with introspection
 
 	Audience   string        // what aud must contain; default the issuer
-	Subscriber string        // names this process in receipts: 1 to 64 of A-Z a-z 0-9 . _ -; default the host's name and a process id
+	Subscriber string        // names this process in receipts: 1 to 64 of A-Z a-z 0-9 . _ -; default the end of the host's name and some random letters
 	Bound      time.Duration // how old the knowledge may become; default 30s. Heartbeats come at least every 15 s
 	WhenStale  StalePolicy   // default StaleIntrospect
 	CacheSize  int           // tokens whose signature is remembered; default 10,000, about 1.5 kB each
@@ -57,17 +59,18 @@ type Verifier struct {
 	index *index
 	cache *cache
 
-	meta   atomic.Pointer[metadata]
-	fresh  atomic.Int64 // when the last heartbeat came, in nanoseconds since start; 0 is never
-	offset atomic.Int64 // what the server's clock is ahead of ours, microseconds
-	seq    atomic.Int64 // everything up to here has been applied
-	start  time.Time
-	stats  counters
+	meta  atomic.Pointer[metadata]
+	heard atomic.Pointer[reading] // the last heartbeat; nil before the first
+	seq   atomic.Int64            // everything up to here has been applied
+	start time.Time
+	stats counters
 
-	applied chan struct{} // there is something to acknowledge
-	token   tokenSource
-	stop    context.CancelFunc
-	done    sync.WaitGroup
+	applied    chan struct{} // there is something to acknowledge
+	token      tokenSource
+	wrongClock bool            // has been said; the feed's goroutine's own
+	ctx        context.Context // until Close
+	stop       context.CancelFunc
+	done       sync.WaitGroup
 }
 
 var subscriberName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
@@ -87,7 +90,7 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	if cfg.Subscriber == "" {
 		host, _ := os.Hostname()
-		cfg.Subscriber = fmt.Sprintf("%.48s-%d", regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(host, "-"), os.Getpid())
+		cfg.Subscriber = defaultSubscriber(host)
 	}
 	if !subscriberName.MatchString(cfg.Subscriber) {
 		return nil, fmt.Errorf("verify: Subscriber %q: it takes 1 to 64 letters, digits, dots, dashes and underscores", cfg.Subscriber)
@@ -98,7 +101,7 @@ func New(cfg Config) (*Verifier, error) {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	client := cfg.HTTPClient
 	if client == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport := newTransport()
 		transport.ResponseHeaderTimeout = requestTimeout
 		client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return errors.New("the issuer redirects, which an issuer does not")
@@ -107,7 +110,7 @@ func New(cfg Config) (*Verifier, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	v := &Verifier{
 		cfg: cfg, log: cfg.Logger.With("component", "curfew/verify", "issuer", cfg.Issuer), http: client, index: newIndex(), cache: newCache(cfg.CacheSize),
-		start: time.Now(), applied: make(chan struct{}, 1), stop: stop,
+		start: time.Now(), applied: make(chan struct{}, 1), ctx: ctx, stop: stop,
 	}
 	v.keys = newKeySet(v)
 	v.done.Go(func() { v.follow(ctx) })
@@ -116,9 +119,33 @@ func New(cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Close ends the goroutines and waits for them.
+// defaultSubscriber is no other process's name: of containers the process ids are the same, and so may be the host names.
+func defaultSubscriber(host string) string {
+	host = regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(host, "-")
+	return host[max(0, len(host)-50):] + "-" + rand.Text()[:13]
+}
+
+// newTransport is http.DefaultTransport's like, also where a program has put something else there.
+func newTransport() *http.Transport {
+	if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		return t.Clone()
+	}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: requestTimeout}).DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          10,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   requestTimeout,
+		ExpectContinueTimeout: time.Second,
+	}
+}
+
+// Close ends the goroutines and waits for them. Afterwards only calls of Verify send requests.
 func (v *Verifier) Close() {
+	v.keys.mu.Lock() // under which a fetch looks whether it may still begin
 	v.stop()
+	v.keys.mu.Unlock()
 	v.done.Wait()
 	v.http.CloseIdleConnections()
 }
@@ -137,8 +164,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	} else {
 		v.stats.cached.Add(1)
 	}
-	// What changes with time is asked on every call. The server's clock counts: its heartbeats carry it.
-	now := time.Now().UnixMicro() + v.offset.Load()
+	// What changes with time is asked on every call. The server's clock counts: its heartbeats carry it. How old the knowledge
+	// is must be asked before the knowledge: a heartbeat in between would vouch for events that were not looked at.
+	now, age := v.clock(v.now())
+	fresh := age <= v.cfg.Bound
 	switch {
 	case now >= claims.expires:
 		v.stats.expired.Add(1)
@@ -149,7 +178,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	case v.index.revoked(claims):
 		v.stats.revoked.Add(1)
 		return nil, ErrRevoked
-	case v.Staleness() <= v.cfg.Bound:
+	case fresh:
 		v.stats.verified.Add(1)
 		return claims, nil
 	}
@@ -199,20 +228,20 @@ func (v *Verifier) whenStale(ctx context.Context, token string, claims *Claims) 
 	return nil, ErrStale
 }
 
-// Staleness is how long ago it was last known that nothing is unknown. Before the first contact it is very long.
+// Staleness is how long ago it was last known that nothing is unknown: the time since the last heartbeat was made, at most.
+// It counts from when the stream was asked for, and on by the times that its heartbeats carry; when they arrive does not
+// matter, nor is time lost while this machine is suspended. Before the first contact it is very long.
+//
+// Heartbeats that come more than a few seconds late, and clocks that are set, make it long until a new stream has been
+// opened, which is at once.
 func (v *Verifier) Staleness() time.Duration {
-	at := v.fresh.Load()
-	if at == 0 {
-		return time.Duration(1<<63 - 1)
-	}
-	return time.Since(v.start) - time.Duration(at)
+	_, age := v.clock(v.now())
+	return age
 }
 
 // ClockOffset is what the issuer's clock is ahead of this machine's, as the last heartbeat showed it. Tokens are judged by
 // the issuer's clock; an offset of more than [Leeway] is also logged, because other programs here have the wrong time too.
-func (v *Verifier) ClockOffset() time.Duration {
-	return time.Duration(v.offset.Load()) * time.Microsecond
-}
+func (v *Verifier) ClockOffset() time.Duration { return v.offset(v.now()) }
 
 // Seq is the number of the last event that has been applied.
 func (v *Verifier) Seq() int64 { return v.seq.Load() }

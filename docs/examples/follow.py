@@ -17,12 +17,13 @@ import urllib.parse
 import urllib.request
 
 BOUND = 30.0  # seconds after which the knowledge is too old
+LATE = 5.0  # seconds that a heartbeat may take to come, or a clock may be set back by; then the feed is asked anew
 
 
 class Feed:
     def __init__(self, issuer, client_id, secret, subscriber):
         self.issuer, self.client_id, self.secret, self.subscriber = issuer, client_id, secret, subscriber
-        self.valid_from = {}  # (level, subject) -> (valid_from, expires_at)
+        self.valid_from = {}  # (level, subject) -> (valid_from, expires_at, kept until, by our clock)
         self.seq = 0
         self.fresh_at = float("-inf")
 
@@ -33,12 +34,13 @@ class Feed:
         subjects = [("client", claims["client_id"]), ("everyone", None)]
         if "device_id" in claims:
             subjects += [("device", claims["device_id"]), ("user", claims["sub"])]
-        return all(claims["iat_us"] > self.valid_from.get(s, (0, 0))[0] for s in subjects)
+        return all(claims["iat_us"] > self.valid_from.get(s, (0,))[0] for s in subjects)
 
     def apply(self, event):
         key = (event["level"], event["subject"])
-        if event["valid_from"] > self.valid_from.get(key, (0, 0))[0]:
-            self.valid_from[key] = (event["valid_from"], event["expires_at"])
+        if event["valid_from"] > self.valid_from.get(key, (0,))[0]:
+            life = (event["expires_at"] - event["valid_from"]) / 1e6 + 1
+            self.valid_from[key] = (event["valid_from"], event["expires_at"], time.monotonic() + life)
         self.seq = max(self.seq, event["seq"])
 
     def token(self):
@@ -59,6 +61,7 @@ class Feed:
         token = self.token()
         url = self.issuer + "/oauth2/revocations?subscriber=" + self.subscriber
         headers = {"Authorization": "Bearer " + token, "Last-Event-ID": str(self.seq)}
+        asked, first = time.monotonic(), None
         # The time-out is for silence: heartbeats come at least every 15 s.
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=BOUND) as stream:
             kind, data, acknowledged = "", "", -1
@@ -73,12 +76,17 @@ class Feed:
                     if kind == "revocation":
                         self.apply(value)
                     elif kind == "heartbeat":
-                        self.seq = value["seq"]
-                        self.fresh_at = time.monotonic()
-                        self.valid_from = {k: v for k, v in self.valid_from.items() if v[1] > value["time"]}
+                        self.seq, now = value["seq"], time.monotonic()
+                        # What counts is when it was made: the first one after we asked, this one as much later as it says.
+                        first = first or value["time"]
+                        self.fresh_at = min(now, asked + (value["time"] - first) / 1e6)
+                        self.valid_from = {k: v for k, v in self.valid_from.items() if v[1] > value["time"] or v[2] > now}
+                        if now - self.fresh_at > LATE:
+                            return
                     elif kind == "close":
                         return
-                    if self.seq != acknowledged:
+                    # Not before the first heartbeat: it says how long the log is, and a restored one may be shorter.
+                    if first and self.seq != acknowledged:
                         acknowledged = self.seq
                         self.acknowledge(token)
                     kind, data = "", ""
