@@ -12,8 +12,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -22,12 +24,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"curfew/internal/testdb"
+	"curfew/verify"
 )
 
 // follower reads the revocation feed as a resource server does.
@@ -455,18 +459,53 @@ func TestServe_Warnings(t *testing.T) {
 func TestRestore(t *testing.T) {
 	url := testdb.SQLite(t)
 	file := strings.TrimPrefix(url, "sqlite:")
-	b := newBox(t, url)
-	b.furnish()
+	const issuer = "http://curfew.test"
+	b := newBox(t, url).with("CURFEW_ISSUER=" + issuer)
+	secret := b.furnish()
 	r := b.serve()
+	// A resource server follows through it all.
+	var address atomic.Pointer[string]
+	moved := func() {
+		at := strings.TrimPrefix(r.public, "http://")
+		address.Store(&at)
+	}
+	moved()
+	v, err := verify.New(verify.Config{
+		Issuer: issuer, ClientID: "api", ClientSecret: secret, WhenStale: verify.StaleReject, Logger: slog.New(slog.DiscardHandler),
+		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", *address.Load())
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	says := func(token tokens, want error) {
+		t.Helper()
+		for tries := 0; ; tries++ {
+			_, err := v.Verify(t.Context(), token.Access)
+			if errors.Is(err, want) {
+				return
+			}
+			if tries == 3000 {
+				t.Fatalf("the resource server says %v, want %v", err, want)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
 	before := r.signIn()
+	says(before, nil)
 	r.stop()
 	backup, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r = b.serve()
+	moved()
 	b.run("", "device", "revoke", before.DeviceID)
+	says(before, verify.ErrRevoked)
 	after := r.signIn()
+	says(after, nil)
 	status, kept := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token", after.Refresh)
 	if status != http.StatusOK {
 		t.Fatalf("refresh: %d", status)
@@ -483,7 +522,10 @@ func TestRestore(t *testing.T) {
 	}
 	b.run("", "migrate")
 	b.run("", "revoke", "everyone", "--yes")
-	r = b.with("CURFEW_ISSUER=" + r.public).serve() // so that nothing but the rule refuses them
+	r = b.serve()
+	moved()
+	says(after, verify.ErrRevoked)
+	says(before, verify.ErrRevoked)
 	for name, old := range map[string]tokens{"signed out after the backup": before, "issued after the backup": after, "refreshed after the backup": kept} {
 		if status, got := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token", old.Refresh); status != http.StatusBadRequest {
 			t.Errorf("%s: the refresh token gives %d %+v", name, status, got)
@@ -495,4 +537,5 @@ func TestRestore(t *testing.T) {
 	if status, body := r.do(http.MethodGet, r.public+"/settings/devices", r.signIn().Access, nil); status != http.StatusOK {
 		t.Errorf("a sign-in after the restore: %d %s", status, body)
 	}
+	says(r.signIn(), nil)
 }
