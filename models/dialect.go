@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -215,5 +216,15 @@ func openSQLite(path string) (*sql.DB, error) {
 		q.Add("_pragma", p)
 	}
 	escaped := strings.NewReplacer("%", "%25", "#", "%23", "?", "%3F").Replace(path)
-	return sql.Open(gormlite.DriverName, "file:"+escaped+"?"+q.Encode())
+	db, err := sql.Open(gormlite.DriverName, "file:"+escaped+"?"+q.Encode())
+	if err != nil {
+		return nil, err
+	}
+	// A new file's journal is changed once; of several programs that start together all but one are refused, at once.
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		lite, busy := errors.AsType[*sqlite.Error](db.Ping())
+		if !busy || lite.Code()&0xff != 5 || time.Since(begin) > queryTimeout {
+			return db, nil // whatever else it is, the first statement says so
+		}
+	}
 }
