@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -127,11 +128,13 @@ func (s *Store) parseAccessToken(ctx context.Context, raw string) (*Claims, erro
 	}
 	// What we have signed begins with the header of one of our keys, to the letter. So no header is ever interpreted.
 	key := s.keys.Load().byHeader[header]
-	if key == nil && looksLikeOurs(header) {
+	if key == nil && looksLikeOurs(header) && !s.keyReading.isNobodys(header) {
 		if err := s.newerKeys(ctx); err != nil {
 			return nil, err
 		}
-		key = s.keys.Load().byHeader[header]
+		if key = s.keys.Load().byHeader[header]; key == nil {
+			s.keyReading.remember(header)
+		}
 	}
 	if key == nil {
 		return nil, fmt.Errorf("%w: unknown key", ErrAccessToken)
@@ -168,6 +171,9 @@ var strictBase64 = base64.RawURLEncoding.Strict()
 
 // looksLikeOurs tells whether another node may have written a header, with a key that this one has not read yet.
 func looksLikeOurs(header string) bool {
+	if len(header) > maxHeader {
+		return false
+	}
 	text, err := strictBase64.DecodeString(header)
 	var h struct{ Typ, Alg, Kid string }
 	return err == nil && json.Unmarshal(text, &h) == nil && h.Typ == tokenType && h.Kid != "" && signingMethod(h.Alg) != nil
@@ -179,12 +185,35 @@ const (
 	keysRest = time.Second
 	// keyReaders is how many tokens wait for a reading at most.
 	keyReaders = 200
+	maxHeader  = 256
+	maxNobodys = 1000
 )
 
-// keyReading is the reading of the key table that tokens of unknown keys wait for.
+// keyReading is the reading of the key table that tokens of unknown keys wait for. It remembers which headers are of no key: a
+// key is in the table before it signs, and never comes back once it is out. So the tokens of one that was withdrawn wait once.
 type keyReading struct {
 	singleflight.Group
 	waiting atomic.Int64
+
+	mu      sync.Mutex
+	nobodys map[string]struct{}
+}
+
+func (r *keyReading) isNobodys(header string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.nobodys[header]
+	return ok
+}
+
+// remember is told of a header that a reading after its first use has not found. When it is full it starts anew.
+func (r *keyReading) remember(header string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.nobodys == nil || len(r.nobodys) == maxNobodys {
+		r.nobodys = map[string]struct{}{}
+	}
+	r.nobodys[strings.Clone(header)] = struct{}{}
 }
 
 // newerKeys returns when the key table has been read since the call: with a key that another node has just made, a token is

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,6 +127,26 @@ func TestUnknownKey(t *testing.T) {
 			if out, err := here.RevokeToken(t.Context(), k.client, g.AccessToken, Actor{}); err != nil || out == nil || out.Count != 1 {
 				t.Fatalf("%+v, %v", out, err)
 			}
+		}
+		// The tokens of a key that was withdrawn wait for one reading, all together.
+		old, err := there.SignIn(t.Context(), SignIn{User: u, Client: k.client, Scope: "settings", Name: "x", Origin: origin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := there.RotateKeys(t.Context(), true, Actor{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := here.loadKeys(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if _, err := here.CheckAccessToken(t.Context(), old.AccessToken); !errors.Is(err, ErrAccessToken) {
+				t.Fatal(err)
+			}
+		}
+		header, _, _ := strings.Cut(old.AccessToken, ".")
+		if !here.keyReading.isNobodys(header) {
+			t.Fatal("a withdrawn key is asked for again")
 		}
 		if !k.d.postgres {
 			return
