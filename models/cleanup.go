@@ -170,24 +170,31 @@ func (s *Store) cleanDevices(ctx context.Context, after uuid.UUID, cutoff int64)
 		default:
 			a["upto"], upto = next, ` AND id <= @upto`
 		}
-		// Held first, and looked at by a statement of its own: it sees who signed in while this one waited.
-		const over = ` AND (expires_at < @cutoff OR NOT EXISTS (
-			SELECT 1 FROM users u, clients c, realm r WHERE u.id = devices.user_id AND c.id = devices.client_id
-				AND (devices.signed_in_at > {greatest}(devices.valid_from, u.valid_from, c.valid_from, r.valid_from)
-					OR {greatest}(devices.valid_from, u.valid_from, c.valid_from, r.valid_from) >= @cutoff)))`
-		if s.d.postgres {
-			var held []pgtype.UUID
-			if err := s.rows(tx, `SELECT id FROM devices WHERE id > @after`+upto+over+` FOR UPDATE SKIP LOCKED`, a, func(scan func(...any) error) error {
-				var id uuid.UUID
-				err := scan(&id)
-				held = append(held, uuidOf(id))
-				return err
-			}); err != nil || len(held) == 0 {
-				return 0, err
-			}
-			return s.exec(tx, `DELETE FROM devices WHERE id = ANY(@held::uuid[])`+over, args{"held": held, "cutoff": cutoff})
+		stretch := ` FROM devices WHERE id > @after` + upto
+		expired, err := s.exec(tx, `DELETE`+stretch+` AND expires_at < @cutoff`, a)
+		if err != nil {
+			return 0, err
 		}
-		return s.exec(tx, `DELETE FROM devices WHERE id > @after`+upto+over, a)
+		const ended = ` AND NOT EXISTS (SELECT 1 FROM users u, clients c, realm r WHERE u.id = devices.user_id AND c.id = devices.client_id
+			AND (devices.signed_in_at > {greatest}(devices.valid_from, u.valid_from, c.valid_from, r.valid_from)
+				OR {greatest}(devices.valid_from, u.valid_from, c.valid_from, r.valid_from) >= @cutoff))`
+		if !s.d.postgres {
+			n, err := s.exec(tx, `DELETE`+stretch+ended, a)
+			return expired + n, err
+		}
+		// These are held first, and looked at once more by a statement of its own: it sees who signed in meanwhile, and that the
+		// client is there again.
+		var held []pgtype.UUID
+		if err := s.rows(tx, `SELECT id`+stretch+ended+` FOR UPDATE SKIP LOCKED`, a, func(scan func(...any) error) error {
+			var id uuid.UUID
+			err := scan(&id)
+			held = append(held, uuidOf(id))
+			return err
+		}); err != nil || len(held) == 0 {
+			return expired, err
+		}
+		n, err := s.exec(tx, `DELETE FROM devices WHERE id = ANY(@held::uuid[])`+ended, args{"held": held, "cutoff": cutoff})
+		return expired + n, err
 	})
 	return next, n, err
 }
