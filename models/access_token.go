@@ -126,7 +126,7 @@ func (s *Store) parseAccessToken(ctx context.Context, raw string) (*Claims, erro
 	if !ok || strings.ContainsAny(raw, "\r\n") { // the decoder skips line breaks: two strings for one token
 		return nil, fmt.Errorf("%w: not a JWS", ErrAccessToken)
 	}
-	// What we have signed begins with the header of one of our keys, to the letter. So no header is ever interpreted.
+	// What we have signed begins with the header of one of our keys, to the letter. So no header is ever trusted.
 	key := s.keys.Load().byHeader[header]
 	if key == nil && looksLikeOurs(header) && !s.keyReading.isNobodys(header) {
 		if err := s.newerKeys(ctx); err != nil {

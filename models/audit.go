@@ -146,7 +146,7 @@ func (s *Store) ListAuditEvents(ctx context.Context, f AuditFilter, p Page) (lis
 	var stop auditPlace
 	err = s.read(ctx, func(tx *gorm.DB) error {
 		if other != "" {
-			found, err := s.scanStop(tx, `SELECT at, id FROM audit_events WHERE `+before+where+` ORDER BY `+order, a, &stop.at, &stop.id)
+			found, err := s.scanStop(tx, `SELECT at, id FROM audit_events WHERE `+before+where+` ORDER BY `+order, a, scanLimit, &stop.at, &stop.id)
 			if err != nil {
 				return err
 			}

@@ -2,8 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -160,14 +158,12 @@ func (s *Store) cleanBatch(ctx context.Context, fn func(tx *gorm.DB) (int64, err
 func (s *Store) cleanDevices(ctx context.Context, after uuid.UUID, cutoff int64) (next uuid.UUID, n int64, err error) {
 	n, err = s.cleanBatch(ctx, func(tx *gorm.DB) (int64, error) {
 		next = uuid.Nil
-		a := args{"after": after, "cutoff": cutoff, "skip": cleanBatch - 1}
-		upto := ``
-		err := s.row(tx, `SELECT id FROM devices WHERE id > @after ORDER BY id LIMIT 1 OFFSET @skip`, a, &next)
-		switch {
-		case errors.Is(err, sql.ErrNoRows): // the last stretch
-		case err != nil:
+		a, upto := args{"after": after, "cutoff": cutoff}, ``
+		found, err := s.scanStop(tx, `SELECT id FROM devices WHERE id > @after ORDER BY id`, a, cleanBatch, &next)
+		if err != nil {
 			return 0, err
-		default:
+		}
+		if found {
 			a["upto"], upto = next, ` AND id <= @upto`
 		}
 		stretch := ` FROM devices WHERE id > @after` + upto

@@ -120,6 +120,23 @@ func (s *Store) selects(f DeviceFilter) (where string, a args, err error) {
 	return strings.Join(terms, " AND "), a, nil
 }
 
+// byUserID puts a user's id in the place of the name, because an index finds the devices of that. It tells whether the filter can
+// select any device: there is such a user, and no other one is asked for.
+func (s *Store) byUserID(ctx context.Context, f *DeviceFilter) (bool, error) {
+	if f.Username == "" {
+		return true, nil
+	}
+	u, err := s.FindUser(ctx, f.Username)
+	if errors.Is(err, ErrNotFound) || (err == nil && f.UserID != uuid.Nil && f.UserID != u.ID) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	f.Username, f.UserID = "", u.ID
+	return true, nil
+}
+
 const (
 	deviceInfo    = deviceColumns + `devices` + deviceJoin
 	deviceColumns = `SELECT d.*, u.username, c.name AS client_name,
@@ -142,15 +159,9 @@ func (s *Store) ListDevices(ctx context.Context, f DeviceFilter, p Page) (list [
 			return nil, "", invalid("cursor")
 		}
 	}
-	if f.Username != "" { // an index finds the devices of a user's id
-		u, err := s.FindUser(ctx, f.Username)
-		if errors.Is(err, ErrNotFound) || (err == nil && f.UserID != uuid.Nil && f.UserID != u.ID) {
-			return nil, "", nil
-		}
-		if err != nil {
-			return nil, "", err
-		}
-		f.Username, f.UserID = "", u.ID
+	selectsAny, err := s.byUserID(ctx, &f)
+	if err != nil || !selectsAny {
+		return nil, "", err
 	}
 	where, a, err := s.selects(f)
 	if err != nil {
@@ -166,7 +177,7 @@ func (s *Store) ListDevices(ctx context.Context, f DeviceFilter, p Page) (list [
 				return err
 			}
 			b["before"] = before
-			found, err := s.scanStop(tx, `SELECT d.id FROM devices d WHERE d.id < @before AND `+indexed+` ORDER BY d.id DESC`, b, &stop)
+			found, err := s.scanStop(tx, `SELECT d.id FROM devices d WHERE d.id < @before AND `+indexed+` ORDER BY d.id DESC`, b, scanLimit, &stop)
 			if err != nil {
 				return err
 			}
@@ -388,11 +399,13 @@ func (s *Store) signIn(tx *gorm.DB, in SignIn) (d *Device, again bool, now int64
 	s.ahead(now, int64(st.horizon))
 
 	d.SignedInAt, d.IssuedAt, d.RotatedAt, d.LastSeenAt = issued, issued, Micros(now), Micros(now)
-	if !again {
-		// A row of the same GUID may have been removed: its tokens stay dead. They were issued before.
-		d.ValidFrom, d.RefreshID = issued-1, uuid.New()
+	next := uuid.New()
+	if again {
+		next = nextRefreshID(d.RefreshID)
+	} else {
+		d.ValidFrom = issued - 1 // a row of the same GUID may have been removed: its tokens, issued before, stay dead
 	}
-	d.RefreshID, d.PreviousRefreshID = nextRefreshID(d.RefreshID), uuid.Nil
+	d.RefreshID, d.PreviousRefreshID = next, uuid.Nil
 	d.EndsAt = never
 	if s.cfg.DeviceMaxAge > 0 {
 		d.EndsAt = Micros(now + s.cfg.DeviceMaxAge.Microseconds())

@@ -13,8 +13,8 @@ const (
 	notifyChannel = "curfew_revocations"
 	// feedPoll is how long an event of another node stays unknown here when no notification comes through.
 	feedPoll = time.Second
-	// FeedBatch bounds one read of the log.
-	FeedBatch = 10_000
+	// feedBatch bounds one read of the log.
+	feedBatch = 10_000
 )
 
 // feedHub wakes those who wait for the log: after a commit here, after a notification from another node.
@@ -44,8 +44,9 @@ func (h *feedHub) wake() {
 
 // LogPosition is where the log stands.
 type LogPosition struct {
-	Seq int64  // everything up to here has been read, or does not matter any more
-	Now Micros // the database's clock
+	Seq   int64  // everything up to here has been read, or does not matter any more
+	Now   Micros // the database's clock
+	Whole bool   // that is the end of the log
 }
 
 // Revocations returns the events after seq that still matter, in order, at most some thousands; and up to where that is
@@ -61,7 +62,7 @@ func (s *Store) Revocations(ctx context.Context, seq int64) (list []*Revocation,
 		}
 		if err := s.raw(tx, `SELECT v.*, r.last_seq, {now} AS now FROM realm r
 			LEFT JOIN (SELECT * FROM revocations WHERE seq > @seq AND expires_at > {now} ORDER BY seq LIMIT @limit) v ON true
-			ORDER BY v.seq`, args{"seq": seq, "limit": FeedBatch}).Scan(&rows).Error; err != nil {
+			ORDER BY v.seq`, args{"seq": seq, "limit": feedBatch}).Scan(&rows).Error; err != nil {
 			return err
 		}
 		for i := range rows {
@@ -72,7 +73,7 @@ func (s *Store) Revocations(ctx context.Context, seq int64) (list []*Revocation,
 		}
 		return nil
 	})
-	if len(list) == FeedBatch {
+	if at.Whole = len(list) < feedBatch; !at.Whole {
 		at.Seq = list[len(list)-1].Seq
 	}
 	return list, at, err

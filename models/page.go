@@ -69,11 +69,11 @@ func pageOf[T any](s *Store, list string, p Page, rows []T, key func(T) string) 
 // scanLimit is how many rows one page looks at when no index finds those of its filter.
 const scanLimit = 2500
 
-// scanStop finds the last row that a page may look at. The query gives the rows that an index finds, in the order of the
-// list; without scanLimit of them there is no such row: the page may look at all there are. The page takes that row in
-// and, if it is not full, names it for the next one to go on after.
-func (s *Store) scanStop(tx *gorm.DB, query string, a args, dest ...any) (found bool, err error) {
-	a["skip"] = scanLimit - 1
+// scanStop finds the last of so many rows that may be looked at. The query gives the rows that an index finds, in the order
+// of the list; without as many there is no such row: all that there are may be looked at. A page takes that row in and, if
+// it is not full, names it for the next one to go on after.
+func (s *Store) scanStop(tx *gorm.DB, query string, a args, size int, dest ...any) (found bool, err error) {
+	a["skip"] = size - 1
 	err = s.row(tx, query+` LIMIT 1 OFFSET @skip`, a, dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -103,15 +102,9 @@ func (s *Store) Revoke(ctx context.Context, t Target, why Reason, by Actor) (*Si
 		return s.change(ctx, func(tx *gorm.DB) (*SignOut, error) { return s.revokeIn(tx, t, why, by) })
 	}
 	total := &SignOut{}
-	if t.Filter.Username != "" { // an index finds the devices of a user's id
-		u, err := s.FindUser(ctx, t.Filter.Username)
-		if errors.Is(err, ErrNotFound) || (err == nil && t.Filter.UserID != uuid.Nil && t.Filter.UserID != u.ID) {
-			return total, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		t.Filter.Username, t.Filter.UserID = "", u.ID
+	selectsAny, err := s.byUserID(ctx, &t.Filter)
+	if err != nil || !selectsAny {
+		return total, err
 	}
 	for after := uuid.Nil; ; {
 		var last uuid.UUID
@@ -250,13 +243,12 @@ func (s *Store) revokeBatch(tx *gorm.DB, t Target, after uuid.UUID, limit int, w
 		if err != nil {
 			return nil, last, err
 		}
-		b["after"], b["skip"] = after, stretchSize-1
-		err = s.row(tx, `SELECT d.id FROM devices d WHERE d.id > @after AND `+indexed+` ORDER BY d.id LIMIT 1 OFFSET @skip`, b, &stop)
-		switch {
-		case errors.Is(err, sql.ErrNoRows): // the last stretch
-		case err != nil:
+		b["after"] = after
+		found, err := s.scanStop(tx, `SELECT d.id FROM devices d WHERE d.id > @after AND `+indexed+` ORDER BY d.id`, b, stretchSize, &stop)
+		if err != nil {
 			return nil, last, err
-		default:
+		}
+		if found {
 			a["stop"], where = stop, where+` AND d.id <= @stop`
 		}
 	}
@@ -270,11 +262,9 @@ func (s *Store) revokeBatch(tx *gorm.DB, t Target, after uuid.UUID, limit int, w
 		ORDER BY d.id LIMIT @limit {lock d}`, a).Scan(&devices).Error; err != nil {
 		return nil, last, err
 	}
-	switch {
-	case len(devices) > 0 && (len(devices) == limit || t.Filter.ID != uuid.Nil):
+	last = stop
+	if len(devices) > 0 && (len(devices) == limit || t.Filter.ID != uuid.Nil) {
 		last = devices[len(devices)-1].ID
-	default:
-		last = stop
 	}
 	live := make([]*Device, 0, len(devices))
 	for i := range devices {
@@ -414,7 +404,7 @@ func (s *Store) ListRevocations(ctx context.Context, f RevocationFilter, p Page)
 	var stop int64
 	err = s.read(ctx, func(tx *gorm.DB) error {
 		if other != "" {
-			found, err := s.scanStop(tx, `SELECT seq FROM revocations WHERE `+where+` ORDER BY seq DESC`, a, &stop)
+			found, err := s.scanStop(tx, `SELECT seq FROM revocations WHERE `+where+` ORDER BY seq DESC`, a, scanLimit, &stop)
 			if err != nil {
 				return err
 			}

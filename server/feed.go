@@ -56,7 +56,7 @@ type feed struct {
 	now    models.Micros // the database's clock at the last reading
 	readAt time.Time     // when that was, here; zero until the first reading
 	moved  chan struct{} // closed when there is more
-	whole  time.Time     // when the last reading began that found nothing new: all that was committed before is here
+	whole  time.Time     // when the last reading began that came to the log's end: all that was committed before is here
 	read   chan struct{} // closed after such a reading
 	nudge  chan struct{} // asks for one
 
@@ -205,19 +205,15 @@ func (f *feed) follow() {
 			more = append(more, newFrame(r))
 		}
 		seq = at.Seq
-		whole := len(list) < models.FeedBatch
-		f.append(more, at, whole)
+		f.append(more, at)
 		if time.Since(pruned) > time.Minute {
 			pruned = time.Now()
 			f.prune(int64(at.Now))
 		}
-		if !whole {
+		if !at.Whole {
 			continue
 		}
 		f.complete(began)
-		if len(list) > 0 {
-			continue // there may be more already
-		}
 		select {
 		case <-f.ctx.Done():
 		case <-moved:
@@ -227,13 +223,13 @@ func (f *feed) follow() {
 }
 
 // append takes what was read. Only a reading to the log's end says how old the copy is.
-func (f *feed) append(more []frame, at models.LogPosition, whole bool) {
+func (f *feed) append(more []frame, at models.LogPosition) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	grown := at.Seq > f.seq
 	f.frames = append(f.frames, more...)
 	f.seq = at.Seq
-	if whole {
+	if at.Whole {
 		f.now, f.readAt = at.Now, time.Now()
 	}
 	if grown {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -37,6 +38,34 @@ func python(t *testing.T) string {
 	return ""
 }
 
+// followPy starts the consumer from the documentation. stop ends it and says what it complained of, if the test has failed.
+func followPy(ctx context.Context, t *testing.T, python, issuer string) (stdin io.WriteCloser, stdout io.Reader, stop func()) {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, python, "../docs/examples/follow.py")
+	cmd.Env = append(os.Environ(), "ISSUER="+issuer, "CLIENT_ID=api", "CLIENT_SECRET="+apiSecret, "SUBSCRIBER=py-1", "no_proxy=*")
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stdout, err = cmd.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return stdin, stdout, func() {
+		stdin.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("follow.py: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("follow.py said: %s", &complaints)
+		}
+	}
+}
+
 // The consumer from the documentation, run against a real server: at each level a token is alive before the sign-out, and
 // revoked as soon as the receipt is there; what is issued afterwards is alive.
 func TestFollowPy(t *testing.T) {
@@ -44,30 +73,8 @@ func TestFollowPy(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, python, "../docs/examples/follow.py")
-		cmd.Env = append(os.Environ(), "ISSUER="+k.url, "CLIENT_ID=api", "CLIENT_SECRET="+apiSecret, "SUBSCRIBER=py-1", "no_proxy=*")
-		var complaints bytes.Buffer
-		cmd.Stderr = &complaints
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			stdin.Close()
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("follow.py: %v", err)
-			}
-			if t.Failed() {
-				t.Logf("follow.py said: %s", &complaints)
-			}
-		}()
+		stdin, stdout, stop := followPy(ctx, t, python, k.url)
+		defer stop()
 		answers := bufio.NewReader(stdout)
 		ask := func(token string) string {
 			t.Helper()
@@ -160,21 +167,8 @@ func TestFollowPy_ShorterLog(t *testing.T) {
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 	defer close(stop)
-	cmd := exec.CommandContext(t.Context(), python, "../docs/examples/follow.py")
-	cmd.Env = append(os.Environ(), "ISSUER="+srv.URL, "CLIENT_ID=api", "CLIENT_SECRET=x", "SUBSCRIBER=py-1", "no_proxy=*")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		stdin.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("follow.py: %v", err)
-		}
-	}()
+	_, _, end := followPy(t.Context(), t, python, srv.URL)
+	defer end()
 	for _, want := range []int{before, after} {
 		select {
 		case got := <-acknowledged:

@@ -66,17 +66,13 @@ func (m *manager) password(ctx context.Context, _, username, password string) (s
 }
 
 // GenerateAccessToken serves the grants password and client_credentials.
-func (m *manager) GenerateAccessToken(ctx context.Context, gt oauth2.GrantType, r *oauth2.TokenGenerateRequest) (oauth2.TokenInfo, error) {
+func (m *manager) GenerateAccessToken(ctx context.Context, gt oauth2.GrantType, _ *oauth2.TokenGenerateRequest) (oauth2.TokenInfo, error) {
 	st := tokenRequestFrom(ctx)
-	scope, err := models.GrantedScope(st.client, r.Scope)
-	if err != nil {
-		return nil, err
-	}
 	if gt == oauth2.ClientCredentials {
-		return newTokenInfo(m.store.GrantClient(ctx, st.client, scope))
+		return newTokenInfo(m.store.GrantClient(ctx, st.client, st.scope))
 	}
 	return newTokenInfo(m.store.SignIn(ctx, models.SignIn{
-		User: st.user, Client: st.client, Scope: scope, DeviceID: st.deviceID, Name: st.name, Origin: st.origin,
+		User: st.user, Client: st.client, Scope: st.scope, DeviceID: st.deviceID, Name: st.name, Origin: st.origin,
 	}))
 }
 

@@ -22,6 +22,7 @@ type tokenRequest struct {
 	user     *models.User   // whose password was right
 	deviceID uuid.UUID
 	name     string
+	scope    string // granted, but for admin
 	origin   models.Origin
 }
 
@@ -91,11 +92,14 @@ func (s *Server) grant(c *gin.Context, client *models.Client) (oauth2.TokenInfo,
 		}
 		st.deviceID = id
 	}
-	if grant == models.GrantPassword { // whatever may be wrong is said before the password is looked at: it tells nothing of it
-		if _, err := models.GrantedScope(client, form.Get("scope")); err != nil {
+	// Whatever may be wrong is said before a password is looked at: it tells nothing of it.
+	var err error
+	if grant != models.GrantRefreshToken { // whose scope is the device's
+		if st.scope, err = models.GrantedScope(client, form.Get("scope")); err != nil {
 			return nil, err
 		}
-		var err error
+	}
+	if grant == models.GrantPassword {
 		if st.name, err = models.CleanName(cmp.Or(strings.TrimSpace(form.Get("device_name")), web.Platform(c.Request.UserAgent()))); err != nil {
 			return nil, err
 		}
