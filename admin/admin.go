@@ -145,7 +145,7 @@ func addressFilter(q url.Values) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	ip, ok := web.ParseIP(text)
+	ip, ok := models.ParseIP(text)
 	if !ok {
 		return "", web.Invalid("ip: it takes an address, like 203.0.113.7 or 2001:db8::7")
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"curfew/internal/apitest"
+	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
 	"curfew/models"
@@ -47,7 +48,7 @@ func forEachDB(t *testing.T, fn func(t *testing.T, k *kit)) {
 		k := &kit{t: t}
 		cfg := models.Config{
 			DatabaseURL: dbURL, Issuer: "https://curfew.test", Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: 30 * time.Second,
-			Hash: models.HashConfig{Memory: 64, Time: 1, Threads: 1},
+			Hash: password.Config{Memory: 64, Time: 1, Threads: 1},
 		}
 		_, err := models.Migrate(t.Context(), cfg)
 		must(t, err)
@@ -355,7 +356,7 @@ func TestUsers(t *testing.T) {
 			must(t, err)
 		}
 		for password, want := range map[string]error{testPassword: models.ErrCredentials, "another good one": nil} {
-			if _, err := k.store.AuthenticateUser(t.Context(), models.PasswordAttempt{Username: "anna", Password: password, Address: "203.0.113.1"}); !errors.Is(err, want) {
+			if _, err := k.store.AuthenticateUser(t.Context(), models.PasswordAttempt{Username: "anna", Password: password, IP: "203.0.113.1"}); !errors.Is(err, want) {
 				t.Fatalf("%q after the password was set: %v", password, err)
 			}
 		}
@@ -401,7 +402,7 @@ func TestClients(t *testing.T) {
 			t.Fatalf("%s", list.body)
 		}
 		auth := func(secret string) error {
-			_, err := k.store.AuthenticateClient(t.Context(), models.ClientCredentials{ID: "api", Secret: secret, Address: "203.0.113.1"})
+			_, err := k.store.AuthenticateClient(t.Context(), models.ClientCredentials{ID: "api", Secret: secret, IP: "203.0.113.1"})
 			return err
 		}
 		must(t, auth(secret))

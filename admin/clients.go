@@ -157,5 +157,5 @@ func (a *Admin) revokeClient(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.revoke(c, models.Target{Level: models.LevelClient, Subject: id}, q)
+	return a.revoke(c, models.WholeClient(id), q)
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/google/uuid"
 
 	"curfew/internal/web"
 	"curfew/models"
@@ -131,7 +130,7 @@ func (a *Admin) revokeDevice(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.revoke(c, models.Target{Level: models.LevelDevice, Filter: models.DeviceFilter{ID: id}}, q)
+	return a.revoke(c, models.OneDevice(id), q)
 }
 
 // revoke signs out, and answers. What is wrong with the query is said before.
@@ -172,7 +171,7 @@ func (a *Admin) revokeDevices(c *gin.Context) error {
 	case dry:
 		return a.countDevices(c, f, q)
 	}
-	target, err := a.levelOf(c.Request.Context(), f)
+	target, err := a.store.TargetFor(c.Request.Context(), f)
 	if err != nil {
 		return err
 	}
@@ -197,32 +196,4 @@ func (a *Admin) countDevices(c *gin.Context, f models.DeviceFilter, q url.Values
 		DryRun bool `json:"dry_run"`
 		Count  int  `json:"count"`
 	}{true, n})
-}
-
-// levelOf is the level that a filter is exactly, or the devices that it selects.
-func (a *Admin) levelOf(ctx context.Context, f models.DeviceFilter) (models.Target, error) {
-	rest := f
-	if f.Status == models.StatusActive {
-		rest.Status = ""
-	}
-	user, name, client := rest.UserID, rest.Username, rest.ClientID
-	rest.UserID, rest.Username, rest.ClientID = uuid.Nil, "", ""
-	devices := models.Target{Level: models.LevelDevice, Filter: f}
-	switch {
-	case f == (models.DeviceFilter{}):
-		return models.Target{Level: models.LevelEveryone}, nil
-	case rest != (models.DeviceFilter{}):
-		return devices, nil
-	case user != uuid.Nil && name == "" && client == "":
-		return models.Target{Level: models.LevelUser, Subject: user.String()}, nil
-	case user == uuid.Nil && name != "" && client == "":
-		u, err := a.store.FindUser(ctx, name)
-		if err != nil {
-			return devices, err
-		}
-		return models.Target{Level: models.LevelUser, Subject: u.ID.String()}, nil
-	case user == uuid.Nil && name == "" && client != "":
-		return models.Target{Level: models.LevelClient, Subject: client}, nil
-	}
-	return devices, nil
 }

@@ -171,5 +171,5 @@ func (a *Admin) revokeUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.revoke(c, models.Target{Level: models.LevelUser, Subject: id.String()}, q)
+	return a.revoke(c, models.WholeUser(id), q)
 }

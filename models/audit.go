@@ -59,110 +59,131 @@ type AuditFilter struct {
 }
 
 func (s *Store) audit(tx *gorm.DB, e AuditEvent, by Actor) error {
-	e.Entity, e.Actor, e.IP, e.UserAgent = by.Entity, by.ID, by.IP, cleanText(by.UserAgent, 512)
+	e.Entity, e.Actor, e.IP, e.UserAgent = by.Entity, by.ID, by.IP, cleanText(by.UserAgent, maxUserAgent)
 	text, err := json.Marshal(e.Detail)
 	if err != nil {
 		return err
 	}
-	_, err = s.exec(tx, `INSERT INTO audit_events (at, type, entity, actor, ip, user_agent, user_id, client_id, device_id, detail)
+	_, err = s.exec(tx, `INSERT INTO audit_events
+			(at, type, entity, actor, ip, user_agent, user_id, client_id, device_id, detail)
 		VALUES (@at, @type, @entity, @actor, @ip, @agent, @user, @client, @device, @detail)`, args{
-		"at": int64(e.At), "type": e.Type, "entity": e.Entity, "actor": e.Actor, "ip": e.IP, "agent": e.UserAgent,
+		"at": e.At, "type": e.Type, "entity": e.Entity, "actor": e.Actor, "ip": e.IP, "agent": e.UserAgent,
 		"user": e.UserID, "client": e.ClientID, "device": e.DeviceID, "detail": string(text),
 	})
 	return err
 }
 
 // auditPlace is where an event stands in a list of the audit log.
-type auditPlace struct{ at, id int64 }
+type auditPlace struct {
+	at Micros
+	id int64
+}
 
 func (p auditPlace) String() string { return fmt.Sprintf("%d.%d", p.at, p.id) }
 
 func parseAuditPlace(key string) (p auditPlace, err error) {
 	at, id, _ := strings.Cut(key, ".")
-	if p.at, err = strconv.ParseInt(at, 10, 64); err == nil {
+	micros, err := strconv.ParseInt(at, 10, 64)
+	if err == nil {
+		p.at = Micros(micros)
 		p.id, err = strconv.ParseInt(id, 10, 64)
 	}
 	return p, err
 }
 
 // ListAuditEvents returns a page of the audit log, newest first: in the order of the numbers, or of the times if it is
-// bounded by a time and by neither user nor device. So that every page is quick, a page of a filter by type, client, actor
-// or address looks at some thousands of events only, of the user, the device or the times if those are given, and so does
-// one that bounds a user's or a device's events by a time: it may hold fewer than the limit, or none, and still name a next
-// one.
+// bounded by a time and by neither user nor device. So that every page is quick, a page of a filter by type, client,
+// actor or address looks at some thousands of events only, of the user, the device or the times if those are given, and
+// so does one that bounds a user's or a device's events by a time: it may hold fewer than the limit, or none, and still
+// name a next one.
 func (s *Store) ListAuditEvents(ctx context.Context, f AuditFilter, p Page) (list []AuditEvent, next string, err error) {
-	// One index finds the events, in the list's order: the device's, the user's, that of the times, or the primary key.
-	// What the others say is looked up in each.
-	const byTime = ` AND at BETWEEN @from AND @to`
-	var where, other string
-	name := "events"
-	before, order, downTo := `id < @before`, `id DESC`, ` AND id >= @stop`
-	timed, ordered := f.From != 0 || f.To != 0, false
-	switch {
-	case f.DeviceID != "":
-		where = ` AND device_id = @device`
-		if f.UserID != "" {
-			other += ` AND user_id = @user`
-		}
-	case f.UserID != "":
-		where = ` AND user_id = @user`
-	case timed:
-		name, timed, ordered = "events by time", false, true
-		where = byTime
-		before, order, downTo = `(at < @before_at OR id < @before)`, `at DESC, id DESC`, ` AND (at > @stop_at OR id >= @stop)`
-	}
-	if timed {
-		other += byTime
-	}
-	for _, term := range []struct{ value, condition string }{
-		{f.Type, ` AND type = @type`}, {f.ClientID, ` AND client_id = @client`}, {f.Actor, ` AND actor = @actor`}, {f.IP, ` AND ip = @ip`},
-	} {
-		if term.value != "" {
-			other += term.condition
-		}
-	}
-
-	after, err := s.cursorAfter(name, p)
+	o := f.order()
+	after, err := s.cursorAfter(o.name, p)
 	if err != nil {
 		return nil, "", err
 	}
-	last := auditPlace{math.MaxInt64, math.MaxInt64}
+	last := auditPlace{never, math.MaxInt64}
 	if after != "" {
 		if last, err = parseAuditPlace(after); err != nil {
 			return nil, "", invalid("cursor")
 		}
 	}
-	from, to := int64(f.From), int64(f.To)-1
+	from, to := f.From, f.To-1
 	if f.To == 0 {
-		to = math.MaxInt64
+		to = never
 	}
-	if ordered { // one bound on each side: of two SQLite's index uses any
+	if o.byTime { // one bound on each side: of two SQLite's index uses any
 		to = min(to, last.at)
 	}
 	a := args{
-		"before": last.id, "before_at": last.at, "limit": p.limit() + 1, "device": f.DeviceID, "user": f.UserID, "type": f.Type,
-		"client": f.ClientID, "actor": f.Actor, "ip": f.IP, "from": from, "to": to,
+		"before": last.id, "before_at": last.at, "from": from, "to": to, "device": f.DeviceID, "user": f.UserID,
+		"type": f.Type, "client": f.ClientID, "actor": f.Actor, "ip": f.IP,
 	}
 	var stop auditPlace
-	err = s.read(ctx, func(tx *gorm.DB) error {
-		if other != "" {
-			found, err := s.scanStop(tx, `SELECT at, id FROM audit_events WHERE `+before+where+` ORDER BY `+order, a, scanLimit, &stop.at, &stop.id)
-			if err != nil {
-				return err
-			}
-			if found {
-				other += downTo
+	events := boundedList[AuditEvent]{
+		name: o.name, args: a, stop: []any{&stop.at, &stop.id},
+		key:     func(e AuditEvent) string { return auditPlace{e.At, e.ID}.String() },
+		stopKey: func() string { return stop.String() },
+		page: func(stopped bool) string {
+			other := o.other
+			if stopped {
+				other += o.downTo
 				a["stop"], a["stop_at"] = stop.id, stop.at
-				if ordered {
+				if o.byTime {
 					a["from"] = stop.at
 				}
 			}
-		}
-		return s.raw(tx, `SELECT * FROM audit_events WHERE `+before+where+other+` ORDER BY `+order+` LIMIT @limit`, a).Scan(&list).Error
-	})
-	list, next = pageOf(s, name, p, list, func(e AuditEvent) string { return auditPlace{int64(e.At), e.ID}.String() })
-	if next == "" && stop.id != 0 {
-		next = s.cursor(name, stop.String())
+			return `SELECT * FROM audit_events WHERE ` + o.before + o.indexed + other + ` ORDER BY ` + o.by
+		},
 	}
-	return list, next, err
+	if o.other != "" {
+		events.look = `SELECT at, id FROM audit_events WHERE ` + o.before + o.indexed + ` ORDER BY ` + o.by
+	}
+	return pageOfBounded(ctx, s, p, events)
+}
+
+// auditOrder is how a list of audit events is read: in the order of the index that finds them. What the index does not
+// know is looked up in each event.
+type auditOrder struct {
+	name           string // of the list
+	indexed, other string // conditions that the index knows, and that it does not
+	byTime         bool   // the index is that of the times
+	by             string
+	before, downTo string // after the page before; down to where this one may look
+}
+
+// order chooses the index: the device's, the user's, that of the times, or the primary key.
+func (f AuditFilter) order() auditOrder {
+	const within = ` AND at BETWEEN @from AND @to`
+	o := auditOrder{name: "events", before: `id < @before`, by: `id DESC`, downTo: ` AND id >= @stop`}
+	timed := f.From != 0 || f.To != 0
+	switch {
+	case f.DeviceID != "":
+		o.indexed = ` AND device_id = @device`
+		if f.UserID != "" {
+			o.other += ` AND user_id = @user`
+		}
+	case f.UserID != "":
+		o.indexed = ` AND user_id = @user`
+	case timed:
+		timed = false
+		o = auditOrder{
+			name: "events by time", byTime: true, indexed: within, by: `at DESC, id DESC`,
+			before: `(at < @before_at OR id < @before)`, downTo: ` AND (at > @stop_at OR id >= @stop)`,
+		}
+	}
+	if timed {
+		o.other += within
+	}
+	for _, term := range []struct{ value, condition string }{
+		{f.Type, ` AND type = @type`},
+		{f.ClientID, ` AND client_id = @client`},
+		{f.Actor, ` AND actor = @actor`},
+		{f.IP, ` AND ip = @ip`},
+	} {
+		if term.value != "" {
+			o.other += term.condition
+		}
+	}
+	return o
 }

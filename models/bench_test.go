@@ -90,7 +90,7 @@ func BenchmarkRevoke(b *testing.B) {
 	forEachDBBench(b, func(b *testing.B, url string) {
 		k, grants := benchKit(b, url)
 		for level, target := range map[Level]Target{
-			LevelUser: {Level: LevelUser, Subject: grants[0].UserID.String()}, LevelClient: {Level: LevelClient, Subject: "web"}, LevelEveryone: {Level: LevelEveryone},
+			LevelUser: WholeUser(grants[0].UserID), LevelClient: WholeClient("web"), LevelEveryone: Everyone(),
 		} {
 			b.Run(strings.ToLower(string(level)), func(b *testing.B) {
 				for b.Loop() {

@@ -156,7 +156,8 @@ func TestListAuditEvents_BoundedPages(t *testing.T) {
 			if cuts := (c.rows - 20) / scanLimit; c.rows != 0 && (short < cuts || short > cuts+1) {
 				t.Errorf("%s: %d of %d pages are cut short: %d rows are looked at, %d at a time", c.name, short, pages, c.rows, scanLimit)
 			}
-			// A frequent type may meet the limit on rows only near the very end; a list that an index serves never does.
+			// A frequent type may meet the limit on rows only near the very end; a list that an index serves never
+			// does.
 			if c.rows == 0 && short != 0 {
 				t.Errorf("%s: %d of %d pages are cut short", c.name, short, pages)
 			}

@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// life is the design's description of one user's devices, beside the real store: what rapid does to the one it does to the other.
+// life is the design's description of one user's devices, beside the real store: what rapid does to the one it does to
+// the other.
 type life struct {
 	k        *kit
 	reuse    bool // a reuse interval longer than the test; or none
@@ -34,7 +35,7 @@ type lifeOfDevice struct {
 // A device's life as a state machine: sign-ins, refreshes with every kind of token, sign-outs at each level, renames,
 // passwords, disabling, in any order, leave the store in the state that the design describes.
 func TestDevice_Life(t *testing.T) {
-	for _, interval := range []time.Duration{0, time.Hour} {
+	for _, interval := range []time.Duration{None, time.Hour} {
 		t.Run(fmt.Sprintf("ReuseInterval=%s", interval), func(t *testing.T) {
 			forEachDB(t, func(t *testing.T, k *kit) {
 				users := 0
@@ -100,7 +101,7 @@ func (l *life) SignIn(t *rapid.T) {
 		number--
 	}
 	u, err := l.k.AuthenticateUser(t.Context(), PasswordAttempt{
-		Username: l.user.Username, Password: l.passwordOf(number), Address: l.user.ID.String() + fmt.Sprint(number), DeviceID: id,
+		Username: l.user.Username, Password: l.passwordOf(number), IP: l.user.ID.String() + fmt.Sprint(number), DeviceID: id,
 	})
 	if right := number == l.password && !l.disabled; right != (err == nil) {
 		if _, ok := errors.AsType[*ThrottledError](err); ok {
@@ -192,20 +193,22 @@ func (l *life) Forge(t *rapid.T) {
 
 func (l *life) SignOut(t *rapid.T) {
 	level := rapid.SampledFrom(Levels[:]).Draw(t, "level")
-	target := Target{Level: level}
+	var target Target
 	switch level {
 	case LevelDevice:
 		d, id := l.device(t)
-		out := l.k.revoke(deviceTarget(id))
+		out := l.k.revoke(OneDevice(id))
 		if want := map[bool]int{true: 1}[d.live]; out.Count != want {
 			t.Fatalf("count %d, want %d", out.Count, want)
 		}
 		d.live = false
 		return
 	case LevelUser:
-		target.Subject = l.user.ID.String()
+		target = WholeUser(l.user.ID)
 	case LevelClient:
-		target.Subject = l.client.ID
+		target = WholeClient(l.client.ID)
+	case LevelEveryone:
+		target = Everyone()
 	}
 	l.k.revoke(target)
 	l.allOut(uuid.Nil)
@@ -231,7 +234,7 @@ func (l *life) ChangePassword(t *rapid.T) {
 		_, keep = l.device(t)
 	}
 	_, err := l.k.ChangePassword(t.Context(), PasswordChange{
-		UserID: l.user.ID, Current: l.passwordOf(l.password), New: l.passwordOf(l.password + 1), KeepDevice: keep, Address: origin.IP,
+		UserID: l.user.ID, Current: l.passwordOf(l.password), New: l.passwordOf(l.password + 1), KeepDevice: keep, IP: origin.IP,
 	}, Actor{})
 	if l.disabled {
 		l.want(t, err, ErrCredentials)

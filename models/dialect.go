@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -18,7 +19,6 @@ import (
 	gormlite "github.com/glebarez/sqlite"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -29,6 +29,7 @@ type dialect struct {
 	postgres bool
 	pgConfig *pgx.ConnConfig // for LISTEN, on a connection of its own
 	words    *strings.Replacer
+	list     string           // what {in name} becomes, with the name for %s
 	clock    func() time.Time // SQLite's clock is this process's
 	last     atomic.Int64     // the newest value that clock gave: it never goes back
 	prepared sync.Map         // text as written -> statement
@@ -40,62 +41,49 @@ type statement struct {
 	names []string
 }
 
-// The words that the statements of this package are written in, beside @name for a parameter.
+// clockName is the parameter that {now} becomes on SQLite. No statement may use it itself: PostgreSQL has its own
+// clock.
+const clockName = "now"
+
+// The words that the statements of this package are written in, beside @name for a parameter and {in name} for a list.
 var (
 	postgresWords = strings.NewReplacer(
 		"{now}", "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint",
-		"{greatest}", "greatest", "{least}", "least", "{lower}", "lower",
-		"{lock}", "FOR NO KEY UPDATE", "{lock d}", "FOR NO KEY UPDATE OF d", "{lock free}", "FOR UPDATE SKIP LOCKED", "{horizon}", "r.horizon",
+		"{greatest}", "greatest", "{least}", "least", "{lower}", "lower", "{horizon}", "r.horizon",
+		"{lock}", "FOR NO KEY UPDATE", "{lock d}", "FOR NO KEY UPDATE OF d", "{lock l}", "FOR NO KEY UPDATE OF l",
+		"{skip locked}", "FOR UPDATE SKIP LOCKED",
 	)
 	// SQLite has one writer: a write transaction begins with the lock on everything (_txlock=immediate).
 	sqliteWords = strings.NewReplacer(
-		"{now}", "@now", "{greatest}", "max", "{least}", "min", "{lower}", sqliteLower, "{lock}", "", "{lock d}", "", "{lock free}", "", "{horizon}", "(SELECT horizon FROM realm)",
+		"{now}", "@"+clockName,
+		"{greatest}", "max", "{least}", "min", "{lower}", sqliteLower, "{horizon}", "(SELECT horizon FROM realm)",
+		"{lock}", "", "{lock d}", "", "{lock l}", "", "{skip locked}", "",
 	)
-	parameter = regexp.MustCompile(`@[a-z_]+[0-9]*`)
+	listWord    = regexp.MustCompile(`\{in ([a-z_]+)\}`)
+	unknownWord = regexp.MustCompile(`\{[a-z ]+\}`)
+	parameter   = regexp.MustCompile(`@[a-z_]+[0-9]*`)
 )
 
-// sqliteLower lowers every letter; SQLite's own lower knows those of ASCII only.
-const sqliteLower = "curfew_lower"
+const (
+	postgresList = `= ANY(@%s::uuid[])`
+	sqliteList   = `IN (SELECT value FROM json_each(@%s))`
+)
 
-func init() {
-	sqlite.MustRegisterDeterministicScalarFunction(sqliteLower, 1, func(_ *sqlite.FunctionContext, in []driver.Value) (driver.Value, error) {
-		text, _ := in[0].(string)
-		return strings.ToLower(text), nil
-	})
-}
-
-// args are the named parameters of a statement.
-type args map[string]any
-
-// uuidOf is an element of a uuid[]. A list of these is one of the types that pgx can send without having asked what the
-// statement takes, which it does not behind pgbouncer (default_query_exec_mode=exec).
-func uuidOf(id uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }
-
-// bind gives the driver's form of a statement and its parameters in the driver's order.
-func (d *dialect) bind(query string, a args) (string, []any) {
-	cached, ok := d.prepared.Load(query)
-	if !ok {
-		cached, _ = d.prepared.LoadOrStore(query, d.prepare(query))
-	}
-	st := cached.(*statement)
-	values := make([]any, len(st.names))
-	for i, name := range st.names {
-		if name == "now" {
-			values[i] = d.micros()
-			continue
-		}
-		v, ok := a[name]
-		if !ok {
-			panic("models: no value for @" + name + " in: " + query)
-		}
-		values[i] = v
-	}
-	return st.text, values
-}
-
+// prepare translates a statement. What it does not understand is a fault of the program.
 func (d *dialect) prepare(query string) *statement {
+	for _, name := range parameter.FindAllString(query, -1) {
+		if name == "@"+clockName {
+			panic("models: @now is no parameter; write {now}: " + query)
+		}
+	}
 	st, number := &statement{}, map[string]int{}
-	st.text = parameter.ReplaceAllStringFunc(d.words.Replace(query), func(name string) string {
+	text := listWord.ReplaceAllStringFunc(d.words.Replace(query), func(word string) string {
+		return fmt.Sprintf(d.list, listWord.FindStringSubmatch(word)[1])
+	})
+	if unknownWord.MatchString(text) {
+		panic("models: an unknown {word} in: " + query)
+	}
+	st.text = parameter.ReplaceAllStringFunc(text, func(name string) string {
 		name = name[1:]
 		if !d.postgres {
 			st.names = append(st.names, name)
@@ -108,6 +96,15 @@ func (d *dialect) prepare(query string) *statement {
 		return fmt.Sprintf("$%d", number[name])
 	})
 	return st
+}
+
+// uuidList is the value of {in name}.
+func (d *dialect) uuidList(ids []uuid.UUID) any {
+	if d.postgres {
+		return column(ids, uuidOf)
+	}
+	text, _ := json.Marshal(ids) // an array of strings
+	return string(text)
 }
 
 // micros is SQLite's clock: this process's, in microseconds, made never to go back.
@@ -124,102 +121,90 @@ func (d *dialect) micros() int64 {
 	}
 }
 
-// raw runs a statement through GORM, for scanning into structs.
-func (s *Store) raw(tx *gorm.DB, query string, a args) *gorm.DB {
-	text, values := s.d.bind(query, a)
-	return tx.Raw(text, values...)
-}
+// sqliteLower lowers every letter; SQLite's own lower knows those of ASCII only.
+const sqliteLower = "curfew_lower"
 
-// exec runs a statement that returns no row and says how many rows it touched.
-func (s *Store) exec(tx *gorm.DB, query string, a args) (int64, error) {
-	text, values := s.d.bind(query, a)
-	res, err := tx.Statement.ConnPool.ExecContext(tx.Statement.Context, text, values...)
-	if err != nil {
-		return 0, err
+func init() {
+	lower := func(_ *sqlite.FunctionContext, in []driver.Value) (driver.Value, error) {
+		text, _ := in[0].(string)
+		return strings.ToLower(text), nil
 	}
-	return res.RowsAffected()
-}
-
-// row runs a statement that returns at most one row; sql.ErrNoRows says that there was none.
-func (s *Store) row(tx *gorm.DB, query string, a args, dest ...any) error {
-	text, values := s.d.bind(query, a)
-	return tx.Statement.ConnPool.QueryRowContext(tx.Statement.Context, text, values...).Scan(dest...)
-}
-
-// rows runs a statement and calls fn for each of its rows, with what scans it.
-func (s *Store) rows(tx *gorm.DB, query string, a args, fn func(scan func(dest ...any) error) error) error {
-	text, values := s.d.bind(query, a)
-	rows, err := tx.Statement.ConnPool.QueryContext(tx.Statement.Context, text, values...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := fn(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	sqlite.MustRegisterDeterministicScalarFunction(sqliteLower, 1, lower)
 }
 
 // openDatabase understands `sqlite:PATH` and `postgres://…`. It opens no connection yet on PostgreSQL.
 func openDatabase(cfg Config) (*dialect, *sql.DB, gorm.Dialector, error) {
-	d := &dialect{clock: cfg.Clock}
 	if path, ok := strings.CutPrefix(cfg.DatabaseURL, "sqlite:"); ok {
-		d.words = sqliteWords
-		db, err := openSQLite(path)
+		db, err := openSQLite(path, cfg.MaxConns)
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		return d, db, &gormlite.Dialector{Conn: db}, nil
+		return &dialect{words: sqliteWords, list: sqliteList, clock: cfg.Clock}, db, &gormlite.Dialector{Conn: db}, nil
 	}
 	if !strings.HasPrefix(cfg.DatabaseURL, "postgres://") && !strings.HasPrefix(cfg.DatabaseURL, "postgresql://") {
-		return nil, nil, nil, invalid("the database URL takes sqlite:PATH or postgres://…")
+		return nil, nil, nil, invalid("the database URL: must be sqlite:PATH or postgres://…")
 	}
-	d.postgres, d.words = true, postgresWords
-	pg, err := pgx.ParseConfig(cfg.DatabaseURL)
+	pg, err := parsePostgresURL("database", cfg.DatabaseURL)
 	if err != nil {
-		return nil, nil, nil, invalid("the database URL: %s", strings.ReplaceAll(err.Error(), cfg.DatabaseURL, "…"))
+		return nil, nil, nil, err
 	}
 	if pg.ConnectTimeout == 0 {
 		pg.ConnectTimeout = queryTimeout
 	}
-	d.pgConfig = pg.Copy()
+	d := &dialect{postgres: true, words: postgresWords, list: postgresList, pgConfig: pg.Copy()}
 	if cfg.NotifyURL != "" {
-		if d.pgConfig, err = pgx.ParseConfig(cfg.NotifyURL); err != nil {
-			return nil, nil, nil, invalid("the notify URL: %s", strings.ReplaceAll(err.Error(), cfg.NotifyURL, "…"))
+		if d.pgConfig, err = parsePostgresURL("notify", cfg.NotifyURL); err != nil {
+			return nil, nil, nil, err
 		}
 	}
-	// Set by a statement and not as start-up parameters, which pgbouncer refuses. A node that freezes inside a transaction
-	// must not hold the realm's lock for ever. Compiling our short statements costs PostgreSQL a hundred times what running them does; and what they
-	// look up is in memory or on a disk without a head, so a few thousand look-ups are cheaper than reading a whole table.
-	db := stdlib.OpenDB(*pg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
-		_, err := c.Exec(ctx, "SET jit = off; SET random_page_cost = 1.1; SET statement_timeout = '30s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '4s'",
-			pgx.QueryExecModeSimpleProtocol)
-		return err
-	}))
-	db.SetMaxOpenConns(cfg.MaxConns)
-	db.SetMaxIdleConns(cfg.MaxConns)
-	db.SetConnMaxIdleTime(5 * time.Minute)
+	db := openPostgres(pg, cfg.MaxConns)
 	return d, db, postgres.New(postgres.Config{Conn: db}), nil
 }
 
-func openSQLite(path string) (*sql.DB, error) {
+// parsePostgresURL keeps the URL, which may hold a password, out of the error.
+func parsePostgresURL(which, text string) (*pgx.ConnConfig, error) {
+	pg, err := pgx.ParseConfig(text)
+	if err != nil {
+		return nil, invalid("the %s URL: %s", which, strings.ReplaceAll(err.Error(), text, "…"))
+	}
+	return pg, nil
+}
+
+// sessionSettings are set by a statement and not as start-up parameters, which pgbouncer refuses. A node that freezes
+// inside a transaction must not hold the realm's lock for ever. Compiling our short statements costs PostgreSQL a
+// hundred times what running them does; and what they look up is in memory or on a disk without a head, so a few
+// thousand look-ups are cheaper than reading a whole table.
+const sessionSettings = `SET jit = off; SET random_page_cost = 1.1; SET statement_timeout = '30s'; SET lock_timeout = '4s';
+	SET idle_in_transaction_session_timeout = '4s'`
+
+func openPostgres(pg *pgx.ConnConfig, maxConns int) *sql.DB {
+	db := stdlib.OpenDB(*pg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, sessionSettings, pgx.QueryExecModeSimpleProtocol)
+		return err
+	}))
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return db
+}
+
+func openSQLite(path string, maxConns int) (*sql.DB, error) {
 	// Created here so that only the owner can read it; SQLite gives its side files the same mode.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("the database file: %w", err)
 	}
 	f.Close()
-	q := url.Values{"_txlock": {"immediate"}}
-	for _, p := range []string{"busy_timeout(4000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)"} {
-		q.Add("_pragma", p)
-	}
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		"busy_timeout(4000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)",
+	}}
 	escaped := strings.NewReplacer("%", "%25", "#", "%23", "?", "%3F").Replace(path)
 	db, err := sql.Open(gormlite.DriverName, "file:"+escaped+"?"+q.Encode())
 	if err != nil {
 		return nil, err
 	}
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
 	// A new file's journal is changed once; of several programs that start together all but one are refused, at once.
 	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		lite, busy := errors.AsType[*sqlite.Error](db.Ping())

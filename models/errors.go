@@ -12,18 +12,21 @@ import (
 	"github.com/glebarez/go-sqlite"
 	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
+
+	"curfew/internal/password"
 )
 
 // The errors a caller can act on. Everything else that a method returns is a fault of the program or of the database's
 // content: answer 500 and log it.
 var (
-	// ErrUnavailable: the database could not be asked, or did not answer in time. Nothing is known; answer 503, never a guess.
+	// ErrUnavailable: the database could not be asked, or did not answer in time. Nothing is known; answer 503, never a
+	// guess.
 	ErrUnavailable = errors.New("the database is unavailable")
 	// ErrNotFound: no such user, client, device, event, or none that the caller may see.
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: the name is taken, or somebody else changed the same thing at the same time.
 	ErrConflict = errors.New("conflict")
-	// ErrInvalid: a value that cannot be stored; the message says which and what it takes.
+	// ErrInvalid: a value that cannot be stored; the message says which and what it must be.
 	ErrInvalid = errors.New("invalid value")
 	// ErrCredentials: wrong user name or password, or the user is disabled. The three are not told apart.
 	ErrCredentials = errors.New("wrong user name or password")
@@ -35,17 +38,31 @@ var (
 	ErrRefreshTokenReused = errors.New("the refresh token was used before")
 	// ErrAccessToken: the access token is malformed, forged, expired, revoked or retired.
 	ErrAccessToken = errors.New("the access token is not valid")
+	// ErrMayNotIntrospect: the client was not registered for introspection, RFC 7662 section 2.1.
+	ErrMayNotIntrospect = errors.New("the client may not introspect")
 	// ErrScope: a scope that the client or the user may not have.
 	ErrScope = errors.New("the scope is not allowed")
 	// ErrTokenType: the token has no device that could be signed out. RFC 7009 section 2.2.1.
 	ErrTokenType = errors.New("a token of this type cannot be revoked")
+	// ErrHashQueueFull: as many passwords as may wait are waiting already. Answer 503 with Retry-After.
+	ErrHashQueueFull = password.ErrQueueFull
+	// ErrPasswordPolicy: a new password that may not be used; the message says why, for the user.
+	ErrPasswordPolicy = password.ErrPolicy
 	// ErrSchema: the database's schema is not the one this program was built for.
 	ErrSchema = errors.New("the database schema does not fit this version")
 )
 
-// invalid says which value was wrong and what it takes. It wraps [ErrInvalid].
+// invalid says which value was wrong and what it must be. It wraps [ErrInvalid].
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+}
+
+// whenNotFound turns "no such row" into what it means here, and leaves every other error as it is.
+func whenNotFound(err, instead error) error {
+	if errors.Is(dbError(err), ErrNotFound) {
+		return instead
+	}
+	return err
 }
 
 // dbError turns what a driver says into one of ours, and leaves the rest as it is.
@@ -66,8 +83,8 @@ func dbError(err error) error {
 func isOurs(err error) bool {
 	for _, ours := range []error{
 		ErrUnavailable, ErrNotFound, ErrConflict, ErrInvalid, ErrCredentials, ErrClientCredentials,
-		ErrRefreshTokenInvalid, ErrRefreshTokenReused, ErrAccessToken, ErrScope, ErrTokenType, ErrSchema,
-		ErrHashQueueFull, ErrPasswordPolicy,
+		ErrRefreshTokenInvalid, ErrRefreshTokenReused, ErrAccessToken, ErrMayNotIntrospect, ErrScope, ErrTokenType,
+		ErrSchema, ErrHashQueueFull, ErrPasswordPolicy,
 	} {
 		if errors.Is(err, ours) {
 			return true
@@ -80,7 +97,8 @@ func isOurs(err error) bool {
 // unavailable tells the faults that pass by themselves (or with an operator's help) from a wrong statement.
 func unavailable(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, driver.ErrBadConn) ||
-		errors.Is(err, sql.ErrConnDone) || errors.Is(err, net.ErrClosed) || errors.Is(err, sql.ErrTxDone) {
+		errors.Is(err, sql.ErrConnDone) || errors.Is(err, net.ErrClosed) || errors.Is(err, sql.ErrTxDone) ||
+		errors.Is(err, password.ErrUnavailable) {
 		return true
 	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok { // whatever the server said to whom it did not let in
@@ -98,7 +116,8 @@ func unavailable(err error) bool {
 	}
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch lite.Code() & 0xff {
-		case 5, 6, 7, 8, 9, 10, 13, 14, 15: // busy, locked, no memory, read-only, interrupted, I/O, full, cannot open, protocol
+		// busy, locked, no memory, read-only, interrupted, I/O, full, cannot open, protocol
+		case 5, 6, 7, 8, 9, 10, 13, 14, 15:
 			return true
 		}
 		return false
@@ -112,18 +131,19 @@ func unavailable(err error) bool {
 	return pgconn.SafeToRetry(err)
 }
 
-// raced tells a transaction that lost against another one and may simply be run again: deadlock, serialization failure.
-func raced(err error) bool {
+// lostRace tells a transaction that lost against another one and may simply be run again: deadlock, serialization
+// failure.
+func lostRace(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pg.Code == "40P01" || pg.Code == "40001")
 }
 
-// outdated tells a prepared statement whose table has got a column since: a newer version's migration, while this one goes on.
-// The driver has forgotten it with the error, so the next try prepares it anew. Every connection has its own.
-func outdated(err error) bool {
+// stalePlan tells a prepared statement whose table has got a column since: a newer version's migration, while this one
+// goes on. The driver has forgotten it with the error, so the next try prepares it anew. Every connection has its own.
+func stalePlan(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "0A000" && strings.Contains(pg.Routine, "RevalidateCachedQuery")
 }
 
-// outdatedTries bounds them: so many statements of a transaction may be outdated on so many connections.
-const outdatedTries = 100
+// maxStalePlans bounds them: so many statements of a transaction may be of the older schema, on so many connections.
+const maxStalePlans = 100

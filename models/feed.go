@@ -13,32 +13,34 @@ const (
 	notifyChannel = "curfew_revocations"
 	// feedPoll is how long an event of another node stays unknown here when no notification comes through.
 	feedPoll = time.Second
+	// listenQuiet is how long a connection may say nothing before it is asked whether it is still there.
+	listenQuiet = 15 * time.Second
 	// feedBatch bounds one read of the log.
 	feedBatch = 10_000
 )
 
-// feedHub wakes those who wait for the log: after a commit here, after a notification from another node.
-type feedHub struct {
-	mu   sync.Mutex
-	next chan struct{}
+// signal wakes all who wait for something to change.
+type signal struct {
+	mu      sync.Mutex
+	waiting chan struct{}
 }
 
-// woken is closed at the next wake.
-func (h *feedHub) woken() <-chan struct{} {
+// next is closed at the next wake.
+func (h *signal) next() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.next == nil {
-		h.next = make(chan struct{})
+	if h.waiting == nil {
+		h.waiting = make(chan struct{})
 	}
-	return h.next
+	return h.waiting
 }
 
-func (h *feedHub) wake() {
+func (h *signal) wake() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.next != nil {
-		close(h.next)
-		h.next = nil
+	if h.waiting != nil {
+		close(h.waiting)
+		h.waiting = nil
 	}
 }
 
@@ -80,72 +82,79 @@ func (s *Store) Revocations(ctx context.Context, seq int64) (list []*Revocation,
 }
 
 // LogMoved returns a channel that is closed when the log may have become longer, and soon in any case.
-func (s *Store) LogMoved() <-chan struct{} { return s.feed.woken() }
+func (s *Store) LogMoved() <-chan struct{} { return s.logGrew.next() }
 
 // followLog wakes the waiters when another node has appended, and every feedPoll, whatever happens.
 func (s *Store) followLog(ctx context.Context) {
 	tick := time.NewTicker(feedPoll)
 	defer tick.Stop()
 	if s.d.postgres {
-		s.done.Go(func() { s.listen(ctx) })
+		s.background.Go(func() { s.listen(ctx) })
 	}
 	for {
 		select {
 		case <-ctx.Done():
-			s.feed.wake()
+			s.logGrew.wake()
 			return
 		case <-tick.C:
-			s.feed.wake()
+			s.logGrew.wake()
 		}
 	}
 }
 
-// listen keeps one connection of its own for notifications, never a pooled one.
+// listen wakes the waiters when another node says that it has appended, and connects again when the connection breaks.
 func (s *Store) listen(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; failures++ {
-		err := func() error {
-			connecting, cancel := context.WithTimeout(ctx, queryTimeout)
-			defer cancel()
-			conn, err := pgx.ConnectConfig(connecting, s.d.pgConfig.Copy())
-			if err != nil {
-				return err
-			}
-			defer conn.Close(context.WithoutCancel(connecting))
-			if _, err := conn.Exec(connecting, "LISTEN "+notifyChannel); err != nil {
-				return err
-			}
-			failures = 0
-			s.feed.wake() // what came before we listened
-			for {
-				// A connection that died without a word is noticed by asking it now and then.
-				waiting, stop := context.WithTimeout(ctx, 15*time.Second)
-				_, err := conn.WaitForNotification(waiting)
-				quiet := waiting.Err() != nil
-				stop()
-				switch {
-				case err == nil:
-					s.feed.wake()
-				case ctx.Err() != nil || !quiet:
-					return err
-				default:
-					pinging, stop := context.WithTimeout(ctx, queryTimeout)
-					err := conn.Ping(pinging)
-					stop()
-					if err != nil {
-						return err
-					}
-				}
-			}
-		}()
+		listening, err := s.listenOnce(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		if listening {
+			failures = 0
+		}
 		if failures == 0 {
-			s.log.Warn("notifications of other nodes are interrupted; the log is polled until they are back", "error", err, "poll", feedPoll)
+			s.log.Warn("notifications of other nodes are interrupted; the log is polled until they are back",
+				"error", err, "poll", feedPoll)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(min(time.Second<<min(failures, 3), 5*time.Second)):
+		}
+	}
+}
+
+// listenOnce keeps one connection of its own for notifications, never a pooled one, until it breaks. It tells whether
+// there was one.
+func (s *Store) listenOnce(ctx context.Context) (listening bool, err error) {
+	connecting, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(connecting, s.d.pgConfig.Copy())
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close(context.WithoutCancel(connecting))
+	if _, err := conn.Exec(connecting, "LISTEN "+notifyChannel); err != nil {
+		return false, err
+	}
+	s.logGrew.wake() // what came before we listened
+	for {
+		// A connection that died without a word is noticed by asking it now and then.
+		waiting, stop := context.WithTimeout(ctx, listenQuiet)
+		_, err := conn.WaitForNotification(waiting)
+		quiet := waiting.Err() != nil
+		stop()
+		switch {
+		case err == nil:
+			s.logGrew.wake()
+		case ctx.Err() != nil || !quiet:
+			return true, err
+		default:
+			pinging, stop := context.WithTimeout(ctx, queryTimeout)
+			err := conn.Ping(pinging)
+			stop()
+			if err != nil {
+				return true, err
+			}
 		}
 	}
 }

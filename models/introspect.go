@@ -22,9 +22,12 @@ type Introspection struct {
 	ID        string // jti of an access token
 }
 
-// Introspect says what a token is worth now, to a client that may ask; nil is a token that is worth nothing. It is one
-// statement. Call it from [Store.WithClient].
+// Introspect says what a token is worth now; nil is a token that is worth nothing. It is one statement. It returns
+// [ErrMayNotIntrospect] to a client that may not ask. Call it from [Store.WithClient].
 func (s *Store) Introspect(ctx context.Context, asks *Client, token string) (*Introspection, error) {
+	if !asks.Introspect || asks.Public {
+		return nil, ErrMayNotIntrospect
+	}
 	if tok, ok := s.secret.parseRefreshToken(token); ok {
 		return s.introspectRefreshToken(ctx, asks, tok)
 	}
@@ -36,32 +39,31 @@ func (s *Store) Introspect(ctx context.Context, asks *Client, token string) (*In
 		return nil, err
 	}
 	return &Introspection{
-		TokenType: "Bearer", ClientID: t.ClientID, UserID: t.Subject, Username: t.Username, DeviceID: t.Claims.DeviceID, Scope: t.Scope,
-		IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt, Audience: t.Audience, Issuer: t.Issuer, ID: t.ID,
+		TokenType: "Bearer", ClientID: t.ClientID, UserID: t.Subject, Username: t.Username, DeviceID: t.Claims.DeviceID,
+		Scope: t.Scope, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt, Audience: t.Audience, Issuer: t.Issuer, ID: t.ID,
 	}, nil
 }
 
 func (s *Store) introspectRefreshToken(ctx context.Context, asks *Client, tok refreshToken) (*Introspection, error) {
 	i := &Introspection{TokenType: "refresh_token", DeviceID: tok.DeviceID.String(), Issuer: s.cfg.Issuer}
 	var alive, current bool
-	var rotated, expires int64
+	var rotated, expires Micros
 	err := s.read(ctx, func(tx *gorm.DB) error {
-		return s.row(tx, `SELECT d.refresh_id = @refresh AND `+aliveDevice+`, EXISTS (SELECT 1 FROM clients a WHERE a.id = @asks AND a.version = @version),
+		return s.row(tx, `SELECT d.refresh_id = @refresh AND `+aliveDevice+`,
+				EXISTS (SELECT 1 FROM clients a WHERE a.id = @asks AND a.version = @version),
 				d.client_id, CAST(d.user_id AS text), u.username, d.scope, d.rotated_at, d.expires_at
-			FROM devices d, users u, clients c, realm r WHERE d.id = @device AND u.id = d.user_id AND c.id = d.client_id`,
+			FROM devices d, users u, clients c, realm r WHERE d.id = @device AND`+ruleJoin,
 			args{"refresh": tok.RefreshID, "device": tok.DeviceID, "asks": asks.ID, "version": asks.Version},
 			&alive, &current, &i.ClientID, &i.UserID, &i.Username, &i.Scope, &rotated, &expires)
 	})
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, nil
 	case err != nil:
-		return nil, err
+		return nil, whenNotFound(err, nil)
 	case !current:
 		return nil, errStaleClient
 	case !alive:
 		return nil, nil
 	}
-	i.IssuedAt, i.ExpiresAt = rotated/1e6, expires/1e6
+	i.IssuedAt, i.ExpiresAt = rotated.Seconds(), expires.Seconds()
 	return i, nil
 }

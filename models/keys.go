@@ -12,12 +12,12 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"gorm.io/gorm"
 )
 
@@ -70,28 +70,6 @@ type keySet struct {
 	loaded   time.Time
 }
 
-// signer is the newest key that may sign.
-func (ks *keySet) signer(now int64) *SigningKey {
-	for _, k := range ks.all {
-		if int64(k.ActivatesAt) <= now {
-			return k
-		}
-	}
-	return ks.all[len(ks.all)-1]
-}
-
-func signingMethod(alg string) jwt.SigningMethod {
-	switch alg {
-	case "ES256":
-		return jwt.SigningMethodES256
-	case "EdDSA":
-		return jwt.SigningMethodEdDSA
-	case "RS256":
-		return jwt.SigningMethodRS256
-	}
-	return nil
-}
-
 func generateKey(alg string) (crypto.Signer, error) {
 	switch alg {
 	case "ES256":
@@ -102,12 +80,13 @@ func generateKey(alg string) (crypto.Signer, error) {
 	case "RS256":
 		return rsa.GenerateKey(rand.Reader, 3072)
 	}
-	return nil, invalid("the signing algorithm %q: it takes ES256, EdDSA or RS256", alg)
+	return nil, invalid("the signing algorithm %q: must be ES256, EdDSA or RS256", alg)
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// newJWK describes a public key; its id is the thumbprint over the required members in alphabetical order (RFC 7638 section 3.2).
+// newJWK describes a public key; its id is the thumbprint over the required members in alphabetical order (RFC 7638
+// section 3.2).
 func newJWK(pub crypto.PublicKey, alg string) (JWK, error) {
 	j := JWK{Use: "sig", Alg: alg}
 	var required any
@@ -182,7 +161,7 @@ func (s *Store) initKeys(ctx context.Context) error {
 		return err
 	}
 	err = s.write(ctx, func(tx *gorm.DB) error {
-		turn, err := s.takeTurn(tx, 0)
+		realm, err := s.lockRealm(tx, 0)
 		if err != nil {
 			return err
 		}
@@ -191,7 +170,7 @@ func (s *Store) initKeys(ctx context.Context) error {
 			return err
 		}
 		if len(rows) == 0 {
-			first.CreatedAt, first.ActivatesAt = Micros(turn.Now), Micros(turn.Now)
+			first.CreatedAt, first.ActivatesAt = realm.Now, realm.Now
 			return tx.Create(first).Error
 		}
 		for _, k := range rows {
@@ -218,9 +197,9 @@ func (s *Store) initKeys(ctx context.Context) error {
 
 func (s *Store) loadKeys(ctx context.Context) error {
 	set := &keySet{byHeader: map[string]*SigningKey{}, loaded: time.Now()}
-	var now int64
-	err := s.read(ctx, func(tx *gorm.DB) error {
-		if err := s.row(tx, `SELECT {now} FROM realm`, nil, &now); err != nil {
+	var now Micros
+	err := s.read(ctx, func(tx *gorm.DB) (err error) {
+		if now, err = s.now(tx); err != nil {
 			return err
 		}
 		return tx.Order("activates_at DESC, created_at DESC").Find(&set.all).Error
@@ -228,7 +207,7 @@ func (s *Store) loadKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	set.all = slices.DeleteFunc(set.all, func(k *SigningKey) bool { return k.RetiresAt != 0 && int64(k.RetiresAt) <= now })
+	set.all = slices.DeleteFunc(set.all, func(k *SigningKey) bool { return k.RetiresAt != 0 && k.RetiresAt <= now })
 	for _, k := range set.all {
 		if err := k.load(s.secret); err != nil {
 			return fmt.Errorf("signing key %s: %w", k.KID, err)
@@ -241,7 +220,8 @@ func (s *Store) loadKeys(ctx context.Context) error {
 		set.jwks = append(set.jwks, jwk)
 	}
 	if len(set.all) == 0 {
-		return fmt.Errorf("the database holds withdrawn signing keys only; after DELETE FROM signing_keys the next start makes a new one")
+		return errors.New("the database holds withdrawn signing keys only; " +
+			"after DELETE FROM signing_keys the next start makes a new one")
 	}
 	for { // a slow reading does not take back a later one
 		known := s.keys.Load()
@@ -300,39 +280,36 @@ func (s *Store) rotateKeys(ctx context.Context, now bool, olderThan time.Duratio
 	made := false
 	err = s.write(ctx, func(tx *gorm.DB) error {
 		made = false
-		turn, err := s.takeTurn(tx, 0)
+		realm, err := s.lockRealm(tx, 0)
 		if err != nil {
 			return err
 		}
-		var newest, ttl int64
-		if err := s.row(tx, `SELECT max(created_at) FROM signing_keys`, nil, &newest); err != nil {
+		var newest, longestTTL Micros
+		if err := s.row(tx, `SELECT (SELECT max(created_at) FROM signing_keys), longest_access_ttl FROM realm`, nil,
+			&newest, &longestTTL); err != nil {
 			return err
 		}
-		if turn.Now-newest < olderThan.Microseconds() {
+		if realm.Now.Sub(newest) < olderThan {
 			return nil
 		}
-		if err := s.row(tx, `SELECT longest_access_ttl FROM realm`, nil, &ttl); err != nil {
-			return err
-		}
-		announce := keyAnnounce
-		if now {
-			announce = 0
-		}
-		key.CreatedAt = Micros(turn.Now)
-		key.ActivatesAt = key.CreatedAt + Micros(announce.Microseconds())
+		key.CreatedAt = realm.Now
+		key.ActivatesAt = key.CreatedAt.Add(keyAnnounce)
 		// A node may go on signing with the old key until it has read the table again.
-		retires := key.ActivatesAt + Micros(ttl+(2*keysReloadTime+Leeway).Microseconds())
+		retires := (key.ActivatesAt + longestTTL).Add(2*keysReloadTime + Leeway)
 		if now {
-			retires = key.CreatedAt
+			key.ActivatesAt, retires = key.CreatedAt, key.CreatedAt
 		}
-		if err := tx.Model(&SigningKey{}).Where("retires_at = 0 OR retires_at > ?", retires).Update("retires_at", retires).Error; err != nil {
+		if err := tx.Model(&SigningKey{}).Where("retires_at = 0 OR retires_at > ?", retires).
+			Update("retires_at", retires).Error; err != nil {
 			return err
 		}
 		if err := tx.Create(key).Error; err != nil {
 			return err
 		}
 		made = true
-		return s.audit(tx, AuditEvent{At: key.CreatedAt, Type: AuditKeysRotated, Detail: detail{"kid": key.KID, "now": now}}, by)
+		return s.audit(tx, AuditEvent{
+			At: key.CreatedAt, Type: AuditKeysRotated, Detail: detail{"kid": key.KID, "now": now},
+		}, by)
 	})
 	if err != nil || !made {
 		return nil, err

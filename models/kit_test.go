@@ -3,27 +3,27 @@ package models
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
 
+	"curfew/internal/password"
 	"curfew/internal/testdb"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "hash" { // what hashProcess starts
-		n, _ := strconv.Atoi(os.Args[2])
-		if err := ServeHashes(os.Stdin, os.Stdout, n); err != nil {
-			panic(err)
-		}
-		return
+	code := testdb.Main(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "something still runs that a store or a test has started:", err)
+		code = 1
 	}
-	os.Exit(testdb.Main(m))
+	os.Exit(code)
 }
 
 // kit is a store with a client and a few shorthands that fail the test.
@@ -42,7 +42,7 @@ var origin = Origin{IP: "203.0.113.7", UserAgent: "test/1"}
 func testConfig(url string) Config {
 	return Config{
 		DatabaseURL: url, Issuer: "https://curfew.test", Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)},
-		ReuseInterval: 30 * time.Second, Hash: HashConfig{Memory: 64, Time: 1, Threads: 1, Concurrency: 4, Queue: 64},
+		ReuseInterval: 30 * time.Second, Hash: password.Config{Memory: 64, Time: 1, Threads: 1, Concurrency: 4, Queue: 64},
 	}
 }
 
@@ -148,10 +148,6 @@ func (k *kit) revoke(t Target) *SignOut {
 		k.t.Fatal(err)
 	}
 	return out
-}
-
-func deviceTarget(id uuid.UUID) Target {
-	return Target{Level: LevelDevice, Filter: DeviceFilter{ID: id}}
 }
 
 // events are the revocations of one subject, oldest first.

@@ -8,8 +8,8 @@ import (
 	"gorm.io/gorm/logger"
 )
 
-// queryLogger is GORM's logger, but for statements that were given up because nobody waits for them any more: a client that
-// hung up, a node that stops. They are no error of the database.
+// queryLogger is GORM's logger, but for statements that were given up because nobody waits for them any more: a client
+// that hung up, a node that stops. They are no error of the database.
 type queryLogger struct{ logger.Interface }
 
 // LogMode implements [logger.Interface].

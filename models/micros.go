@@ -1,10 +1,25 @@
 package models
 
-import "time"
+import (
+	"database/sql/driver"
+	"math"
+	"time"
+)
 
-// Micros is a moment in microseconds since 1970, by the database's clock; 0 is none. As JSON it is RFC 3339 in UTC with
-// microseconds, or null.
+// Micros is a moment in microseconds since 1970, by the database's clock; 0 is none. It goes into statements and comes
+// out of them as it is. As JSON it is RFC 3339 in UTC with microseconds, or null.
 type Micros int64
+
+const never = Micros(math.MaxInt64)
+
+// Add is the moment so much later.
+func (m Micros) Add(d time.Duration) Micros { return m + Micros(d.Microseconds()) }
+
+// Sub is how much later m is than the other moment.
+func (m Micros) Sub(other Micros) time.Duration { return time.Duration(m-other) * time.Microsecond }
+
+// Seconds are the whole seconds since 1970, as the claims of a token have them.
+func (m Micros) Seconds() int64 { return int64(m) / 1e6 }
 
 // Time is the moment in UTC; the zero time for none.
 func (m Micros) Time() time.Time {
@@ -21,3 +36,6 @@ func (m Micros) MarshalJSON() ([]byte, error) {
 	}
 	return m.Time().AppendFormat(nil, `"2006-01-02T15:04:05.000000Z07:00"`), nil
 }
+
+// Value implements driver.Valuer: pgx, behind a pooler, must be told what a type of ours is.
+func (m Micros) Value() (driver.Value, error) { return int64(m), nil }

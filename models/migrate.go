@@ -28,8 +28,9 @@ func Migrate(ctx context.Context, cfg Config) (applied []int64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// SQLite has no lock from goose's look at the version to its step: of two programs the second fails at a step that the
-	// first has just done, without a trace, and has to look again. It cannot happen more often than there are steps.
+	// SQLite has no lock from goose's look at the version to its step: of two programs the second fails at a step that
+	// the first has just done, without a trace, and has to look again. It cannot happen more often than there are
+	// steps.
 	for range len(p.ListSources()) + 1 {
 		var results []*goose.MigrationResult
 		results, err = p.Up(ctx)
@@ -47,13 +48,15 @@ func Migrate(ctx context.Context, cfg Config) (applied []int64, err error) {
 }
 
 func (s *Store) migrations() (*goose.Provider, error) {
-	dialect, folder, options := goose.DialectSQLite3, "migrations/sqlite", []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	dialect, folder := goose.DialectSQLite3, "migrations/sqlite"
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
 	if s.d.postgres {
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
 		if err != nil {
 			return nil, err
 		}
-		dialect, folder, options = goose.DialectPostgres, "migrations/postgres", append(options, goose.WithSessionLocker(locker))
+		dialect, folder = goose.DialectPostgres, "migrations/postgres"
+		options = append(options, goose.WithSessionLocker(locker))
 	}
 	sub, err := fs.Sub(migrations, folder)
 	if err != nil {
@@ -78,11 +81,13 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	want := sources[len(sources)-1].Version
 	// Not the provider's own question: it would create its table.
 	var have int64
-	if err := s.sqldb.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version`).Scan(&have); err != nil {
+	if err := s.sqldb.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version`).
+		Scan(&have); err != nil {
 		if err = dbError(err); unavailable(err) {
 			return err
 		}
-		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42P01" || strings.Contains(err.Error(), "no such table") {
+		pg, ok := errors.AsType[*pgconn.PgError](err)
+		if ok && pg.Code == "42P01" || strings.Contains(err.Error(), "no such table") {
 			return fmt.Errorf("%w: it has no tables yet; run `curfew migrate`", ErrSchema)
 		}
 		return fmt.Errorf("the version of the database schema cannot be read: %w", err)

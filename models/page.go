@@ -1,13 +1,12 @@
 package models
 
 import (
+	"context"
 	"crypto/hmac"
 	"database/sql"
 	"encoding/base64"
 	"errors"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"gorm.io/gorm"
 )
@@ -40,7 +39,7 @@ func (s *Store) cursor(list, key string) string {
 // cursorAfter gives back the key in a page's cursor; the empty string for the first page.
 func (s *Store) cursorAfter(list string, p Page) (string, error) {
 	if p.Limit < 0 || p.Limit > MaxPage {
-		return "", invalid("limit %d: it takes 1 to %d", p.Limit, MaxPage)
+		return "", invalid("limit %d: must be 1 to %d", p.Limit, MaxPage)
 	}
 	if p.Cursor == "" {
 		return "", nil
@@ -54,7 +53,7 @@ func (s *Store) cursorAfter(list string, p Page) (string, error) {
 			}
 		}
 	}
-	return "", invalid("cursor: it takes the next_cursor of this list's page before, as it was given")
+	return "", invalid("cursor: must be the next_cursor of this list's page before, as it was given")
 }
 
 // pageOf cuts the one row too many that the query asked for, and names the next page if it was there.
@@ -69,9 +68,42 @@ func pageOf[T any](s *Store, list string, p Page, rows []T, key func(T) string) 
 // scanLimit is how many rows one page looks at when no index finds those of its filter.
 const scanLimit = 2500
 
-// scanStop finds the last of so many rows that may be looked at. The query gives the rows that an index finds, in the order
-// of the list; without as many there is no such row: all that there are may be looked at. A page takes that row in and, if
-// it is not full, names it for the next one to go on after.
+// boundedList is a list whose filter no index knows whole. So that every page is quick it looks at scanLimit rows only:
+// it may hold fewer than its limit, or none, and names the last row that it looked at for the next page to go on after.
+type boundedList[T any] struct {
+	name string // of the list, in its cursors
+	args args   // of both statements
+	// look selects the rows that an index finds, in the order of the list; it is empty if those are the whole filter.
+	look    string
+	stop    []any                     // where the last row that may be looked at is scanned to
+	page    func(stopped bool) string // selects the rows of the page; when stopped, down to stop
+	key     func(T) string            // of a row, in a cursor
+	stopKey func() string             // of stop
+}
+
+func pageOfBounded[T any](ctx context.Context, s *Store, p Page, l boundedList[T]) (list []T, next string, err error) {
+	stopped := false
+	err = s.read(ctx, func(tx *gorm.DB) (err error) {
+		list, stopped = nil, false
+		if l.look != "" {
+			if stopped, err = s.scanStop(tx, l.look, l.args, scanLimit, l.stop...); err != nil {
+				return err
+			}
+		}
+		statement := l.page(stopped) + ` LIMIT @limit`
+		l.args["limit"] = p.limit() + 1
+		return s.raw(tx, statement, l.args).Scan(&list).Error
+	})
+	list, next = pageOf(s, l.name, p, list, l.key)
+	if next == "" && stopped && err == nil {
+		next = s.cursor(l.name, l.stopKey())
+	}
+	return list, next, err
+}
+
+// scanStop finds the last of so many rows that may be looked at. The query gives the rows that an index finds, in the
+// order of the list; without as many there is no such row: all that there are may be looked at. A page takes that row
+// in and, if it is not full, names it for the next one to go on after.
 func (s *Store) scanStop(tx *gorm.DB, query string, a args, size int, dest ...any) (found bool, err error) {
 	a["skip"] = size - 1
 	err = s.row(tx, query+` LIMIT 1 OFFSET @skip`, a, dest...)
@@ -79,44 +111,4 @@ func (s *Store) scanStop(tx *gorm.DB, query string, a args, size int, dest ...an
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// MaxName is how many characters the name of a device or a client has at most.
-const MaxName = 100
-
-// joiners are ZERO WIDTH NON-JOINER and ZERO WIDTH JOINER.
-const joiners = "\u200c\u200d"
-
-// CleanName accepts what a person would call a thing: 1 to MaxName characters of valid UTF-8 that can be seen, and the two
-// joiners, without which Persian and some emoji cannot be written. Any space becomes a plain one. Its errors wrap [ErrInvalid].
-func CleanName(name string) (string, error) {
-	if !utf8.ValidString(name) {
-		return "", invalid("the name is not UTF-8")
-	}
-	name = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Zs, r) {
-			return ' '
-		}
-		return r
-	}, name))
-	if strings.Trim(name, joiners) == "" || len(name) > 4*MaxName || utf8.RuneCountInString(name) > MaxName {
-		return "", invalid("the name has %d characters: it takes 1 to %d", utf8.RuneCountInString(name), MaxName)
-	}
-	if i := strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) && !strings.ContainsRune(joiners, r) }); i >= 0 {
-		return "", invalid("the name has a character that cannot be printed, at byte %d", i)
-	}
-	return name, nil
-}
-
-// cleanText makes foreign text fit for the log and the database: valid UTF-8, printable, at most max bytes.
-func cleanText(text string, max int) string {
-	if len(text) > max {
-		text = text[:max]
-	}
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, text)
 }

@@ -51,7 +51,7 @@ func TestNewColumn(t *testing.T) {
 			if err != nil || !k.alive(again) {
 				t.Fatalf("after a column of %q: %v", change, err)
 			}
-			k.revoke(Target{Level: LevelDevice, Filter: DeviceFilter{ID: g.DeviceID}})
+			k.revoke(OneDevice(g.DeviceID))
 		}
 	})
 }
@@ -99,7 +99,7 @@ func TestWriteSeen_HeldRow(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, g := range []*Grant{held, free} {
-			k.seen.mark(g.DeviceID, 0, time.Now().UnixMicro())
+			k.seen.mark(g.DeviceID, 0, Micros(time.Now().UnixMicro()))
 		}
 		k.writeSeen(t.Context())
 		if d, err := k.GetDevice(t.Context(), DeviceFilter{ID: free.DeviceID}); err != nil || d.LastSeenAt == 1 {
@@ -108,7 +108,8 @@ func TestWriteSeen_HeldRow(t *testing.T) {
 	})
 }
 
-// A token of a key that another node has just made is known here, and one that cannot be judged is not taken for garbage.
+// A token of a key that another node has just made is known here, and one that cannot be judged is not taken for
+// garbage.
 func TestUnknownKey(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		here, there := k.Store, k.open()
@@ -145,7 +146,7 @@ func TestUnknownKey(t *testing.T) {
 			}
 		}
 		header, _, _ := strings.Cut(old.AccessToken, ".")
-		if !here.keyReading.isNobodys(header) {
+		if !here.unknownKeys.has(header) {
 			t.Fatal("a withdrawn key is asked for again")
 		}
 		if !k.d.postgres {
@@ -168,7 +169,8 @@ func TestUnknownKey(t *testing.T) {
 	})
 }
 
-// A GUID whose row was removed may be signed in again, by anybody. What was issued for the row of before does nothing to the new one.
+// A GUID whose row was removed may be signed in again, by anybody. What was issued for the row of before does nothing
+// to the new one.
 func TestGUIDAgain(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		anna, ben, id := k.newUser("anna"), k.newUser("ben"), uuid.Must(uuid.NewV7())
@@ -213,8 +215,8 @@ func TestLostEvents(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		u := k.newUser("anna")
 		k.signIn(u)
-		first := k.revoke(Target{Level: LevelUser, Subject: u.ID.String()}).Revocation.Seq
-		lost := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
+		first := k.revoke(WholeUser(u.ID)).Revocation.Seq
+		lost := k.revoke(Everyone()).Revocation.Seq
 		rs := SubscriberID{"api", "rs1"}
 		if err := k.Acknowledge(t.Context(), rs, lost); err != nil {
 			t.Fatal(err)
@@ -227,7 +229,7 @@ func TestLostEvents(t *testing.T) {
 		if err := k.Acknowledge(t.Context(), rs, lost); !errors.Is(err, ErrInvalid) {
 			t.Errorf("an acknowledgement of what is gone: %v", err)
 		}
-		next := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
+		next := k.revoke(Everyone()).Revocation.Seq
 		if next <= lost || first >= lost {
 			t.Errorf("%d after %d, %d was lost", next, first, lost)
 		}

@@ -60,7 +60,7 @@ func TestReceipt(t *testing.T) {
 		if err := here.Subscribe(t.Context(), &Lease{SubscriberID: rs1}, lease2); err != nil {
 			t.Fatal(err)
 		}
-		out := k.revoke(Target{Level: LevelUser, Subject: u.ID.String()})
+		out := k.revoke(WholeUser(u.ID))
 		seq := out.Revocation.Seq
 		if err := there.Subscribe(t.Context(), &Lease{SubscriberID: late}); err != nil {
 			t.Fatal(err)
@@ -105,7 +105,7 @@ func TestReceipt(t *testing.T) {
 			t.Fatal(err)
 		}
 		came(-60e6)
-		next := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
+		next := k.revoke(Everyone()).Revocation.Seq
 		for _, id := range []SubscriberID{rs1, late} {
 			if err := here.Acknowledge(t.Context(), id, next); err != nil {
 				t.Fatal(err)
@@ -134,7 +134,7 @@ func TestWaitApplied_GivesUp(t *testing.T) {
 		if err := k.Subscribe(t.Context(), &Lease{SubscriberID: SubscriberID{"api", "deaf"}}); err != nil {
 			t.Fatal(err)
 		}
-		seq := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
+		seq := k.revoke(Everyone()).Revocation.Seq
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		r, err := k.WaitApplied(ctx, seq)
@@ -147,8 +147,8 @@ func TestWaitApplied_GivesUp(t *testing.T) {
 // A thousand resource servers acknowledge at once, some of them twice, in any order.
 func TestAcknowledge_ManyAtOnce(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
-		first := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
-		second := k.revoke(Target{Level: LevelEveryone}).Revocation.Seq
+		first := k.revoke(Everyone()).Revocation.Seq
+		second := k.revoke(Everyone()).Revocation.Seq
 		var wg sync.WaitGroup
 		for i := range 200 {
 			for _, seq := range []int64{second, first} {

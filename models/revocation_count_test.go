@@ -7,24 +7,25 @@ import (
 	"github.com/google/uuid"
 )
 
-// A device that one sign-out has ended is not counted again by another that meets it half way, and makes no second event.
+// A device that one sign-out has ended is not counted again by another that meets it half way, and makes no second
+// event.
 func TestRevoke_CountsADeviceOnce(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		anna := k.newUser("anna")
-		filter := Target{Level: LevelDevice, Filter: DeviceFilter{UserID: anna.ID}}
-		user := Target{Level: LevelUser, Subject: anna.ID.String()}
+		filter := Devices(DeviceFilter{UserID: anna.ID})
+		user := WholeUser(anna.ID)
 		for _, pair := range [][2]Target{
 			{filter, user},
 			{user, filter},
 			{filter, filter},
 			{user, user},
-			{{Level: LevelEveryone}, filter},
-			{{Level: LevelClient, Subject: "web"}, filter},
-			{{Level: LevelClient, Subject: "web"}, user},
+			{Everyone(), filter},
+			{WholeClient("web"), filter},
+			{WholeClient("web"), user},
 		} {
 			devices := []uuid.UUID{k.signIn(anna).DeviceID, k.signIn(anna).DeviceID, k.signIn(anna).DeviceID}
 			outs := k.together(pair[0], pair[1])
-			counted := max(outs[0].Count, 0) + max(outs[1].Count, 0)
+			counted := outs[0].Count + outs[1].Count
 			narrow, wide := int64(0), int64(1)<<62 // the newest event of a device, the first of a wider level
 			events := 0
 			for _, d := range devices {
@@ -34,19 +35,19 @@ func TestRevoke_CountsADeviceOnce(t *testing.T) {
 				}
 			}
 			for i, target := range pair {
-				if target.Level != LevelDevice {
+				if target.Level() != LevelDevice {
 					wide = min(wide, outs[i].Revocation.Seq)
 				}
 			}
 			switch {
 			case narrow > wide:
-				t.Errorf("%s and %s: a device has event %d after the wider %d", pair[0].Level, pair[1].Level, narrow, wide)
+				t.Errorf("%s and %s: a device has event %d after the wider %d", pair[0].Level(), pair[1].Level(), narrow, wide)
 			case events != 0 && events != len(devices):
-				t.Errorf("%s and %s: %d events of %d devices", pair[0].Level, pair[1].Level, events, len(devices))
-			case outs[0].Count >= 0 && outs[1].Count >= 0 && counted != len(devices):
-				t.Errorf("%s and %s: counted %d and %d of %d devices", pair[0].Level, pair[1].Level, outs[0].Count, outs[1].Count, len(devices))
+				t.Errorf("%s and %s: %d events of %d devices", pair[0].Level(), pair[1].Level(), events, len(devices))
+			case outs[0].Counted && outs[1].Counted && counted != len(devices):
+				t.Errorf("%s and %s: counted %d and %d of %d devices", pair[0].Level(), pair[1].Level(), outs[0].Count, outs[1].Count, len(devices))
 			case counted > len(devices):
-				t.Errorf("%s and %s: counted %d of %d devices", pair[0].Level, pair[1].Level, counted, len(devices))
+				t.Errorf("%s and %s: counted %d of %d devices", pair[0].Level(), pair[1].Level(), counted, len(devices))
 			}
 		}
 	})

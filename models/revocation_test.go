@@ -19,10 +19,10 @@ func TestRevoke_Levels(t *testing.T) {
 		for _, level := range Levels {
 			a1, a2, b := k.signIn(anna), k.signIn(anna), k.signIn(ben)
 			target := map[Level]Target{
-				LevelDevice:   deviceTarget(a1.DeviceID),
-				LevelUser:     {Level: LevelUser, Subject: anna.ID.String()},
-				LevelClient:   {Level: LevelClient, Subject: "web"},
-				LevelEveryone: {Level: LevelEveryone},
+				LevelDevice:   OneDevice(a1.DeviceID),
+				LevelUser:     WholeUser(anna.ID),
+				LevelClient:   WholeClient("web"),
+				LevelEveryone: Everyone(),
 			}[level]
 			out := k.revoke(target)
 			after := k.signIn(anna)
@@ -51,12 +51,12 @@ func TestRevoke_Levels(t *testing.T) {
 func TestRevoke_DeviceThatIsOut(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		g := k.signIn(k.newUser("anna"))
-		first := k.revoke(deviceTarget(g.DeviceID))
-		again := k.revoke(deviceTarget(g.DeviceID))
+		first := k.revoke(OneDevice(g.DeviceID))
+		again := k.revoke(OneDevice(g.DeviceID))
 		if first.Count != 1 || again.Count != 0 || again.Revocation == nil || again.Revocation.Seq != first.Revocation.Seq {
 			t.Fatalf("first %+v, again %+v", first, again)
 		}
-		if _, err := k.Revoke(t.Context(), deviceTarget(uuid.New()), ReasonRevoked, Actor{}); !errors.Is(err, ErrNotFound) {
+		if _, err := k.Revoke(t.Context(), OneDevice(uuid.New()), ReasonRevoked, Actor{}); !errors.Is(err, ErrNotFound) {
 			t.Fatal(err)
 		}
 		if _, err := k.Revoke(t.Context(), Target{}, ReasonRevoked, Actor{}); !errors.Is(err, ErrInvalid) {
@@ -98,7 +98,7 @@ func TestSignIn_Again(t *testing.T) {
 		if err != nil || foreign.DeviceID == id {
 			t.Fatalf("a GUID of another user: %v %v", foreign, err)
 		}
-		k.revoke(deviceTarget(id))
+		k.revoke(OneDevice(id))
 		third, err := k.signInAs(anna, id)
 		if err != nil || !k.alive(third) || len(k.events(id.String())) != 2 {
 			t.Fatalf("signing in after a sign-out: %v, %d events", err, len(k.events(id.String())))
@@ -137,10 +137,10 @@ func TestRevoke_NoSurvivor(t *testing.T) {
 				})
 			}
 			target := []Target{
-				deviceTarget(device.DeviceID),
-				{Level: LevelUser, Subject: anna.ID.String()},
-				{Level: LevelClient, Subject: "web"},
-				{Level: LevelEveryone},
+				OneDevice(device.DeviceID),
+				WholeUser(anna.ID),
+				WholeClient("web"),
+				Everyone(),
 			}[round%4]
 			out := k.revoke(target)
 			after, err := k.signInAs(anna, uuid.Nil)
@@ -151,14 +151,14 @@ func TestRevoke_NoSurvivor(t *testing.T) {
 			wg.Wait()
 			for _, g := range append(before, device) {
 				if k.alive(g) || g.Claims.IssuedUS > int64(out.Revocation.ValidFrom) {
-					t.Fatalf("%s: a survivor: issued %d, valid from %d", target.Level, g.Claims.IssuedUS, out.Revocation.ValidFrom)
+					t.Fatalf("%s: a survivor: issued %d, valid from %d", target.Level(), g.Claims.IssuedUS, out.Revocation.ValidFrom)
 				}
 				if _, err := k.refresh(g.RefreshToken); err == nil {
-					t.Fatalf("%s: a refresh token survived", target.Level)
+					t.Fatalf("%s: a refresh token survived", target.Level())
 				}
 			}
 			if !k.alive(after) {
-				t.Fatalf("%s: a sign-in that began after the acknowledgement is dead", target.Level)
+				t.Fatalf("%s: a sign-in that began after the acknowledgement is dead", target.Level())
 			}
 		}
 	})
@@ -197,8 +197,8 @@ func TestRevoke_ClockStepsBack(t *testing.T) {
 			g := k.signIn(anna)
 			step(k, 0)
 			k.revoke(map[Level]Target{
-				LevelDevice: deviceTarget(g.DeviceID), LevelUser: {Level: LevelUser, Subject: anna.ID.String()},
-				LevelClient: {Level: LevelClient, Subject: "web"}, LevelEveryone: {Level: LevelEveryone},
+				LevelDevice: OneDevice(g.DeviceID), LevelUser: WholeUser(anna.ID),
+				LevelClient: WholeClient("web"), LevelEveryone: Everyone(),
 			}[level])
 			if k.alive(g) {
 				t.Fatalf("%s: a survivor of a clock that stepped back", level)

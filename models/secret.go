@@ -23,21 +23,22 @@ type keyring struct {
 }
 
 type subkeys struct {
-	id      [4]byte // names the secret without telling anything of it
-	refresh []byte  // HMAC key of refresh tokens
-	keys    cipher.AEAD
-	throttl []byte // HMAC key of the names in rate_limits
-	cursor  []byte // HMAC key of list cursors
+	id       [4]byte // names the secret without telling anything of it
+	refresh  []byte  // HMAC key of refresh tokens
+	keys     cipher.AEAD
+	throttle []byte // HMAC key of the names in rate_limits
+	cursor   []byte // HMAC key of list cursors
 }
 
 func newKeyring(secrets [][]byte) (*keyring, error) {
 	if len(secrets) == 0 {
-		return nil, invalid("the server's secret is missing: it takes %d random bytes or more", MinSecretSize)
+		return nil, invalid("the server's secret is missing: must be %d random bytes or more", MinSecretSize)
 	}
 	k := &keyring{}
 	for i, secret := range secrets {
 		if len(secret) < MinSecretSize {
-			return nil, invalid("secret number %d has %d bytes: it takes %d random bytes or more", i+1, len(secret), MinSecretSize)
+			return nil, invalid("secret number %d has %d bytes: must be %d random bytes or more",
+				i+1, len(secret), MinSecretSize)
 		}
 		for _, other := range secrets[:i] {
 			if bytes.Equal(other, secret) {
@@ -60,7 +61,8 @@ func newKeyring(secrets [][]byte) (*keyring, error) {
 			return nil, err
 		}
 		k.subkeys = append(k.subkeys, subkeys{
-			id: [4]byte(sub("id")), refresh: sub("refresh tokens"), keys: aead, throttl: sub("rate limits"), cursor: sub("cursors"),
+			id: [4]byte(sub("id")), refresh: sub("refresh tokens"), keys: aead,
+			throttle: sub("rate limits"), cursor: sub("cursors"),
 		})
 	}
 	return k, nil

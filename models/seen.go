@@ -10,9 +10,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// seenBatch gathers which devices were seen otherwise than by a refresh, which writes it itself. It is written once a
-// minute, and is not worth a failure.
-type seenBatch struct {
+// seenDevices collects which devices were seen otherwise than by a refresh, which writes it itself. It is written once
+// a minute, and is not worth a failure.
+type seenDevices struct {
 	mu  sync.Mutex
 	ids map[uuid.UUID]struct{}
 }
@@ -23,8 +23,8 @@ const (
 )
 
 // mark notes a device whose row says it was last seen longer than a minute ago.
-func (b *seenBatch) mark(id uuid.UUID, last, now int64) {
-	if now-last < seenEvery.Microseconds() {
+func (b *seenDevices) mark(id uuid.UUID, last, now Micros) {
+	if now.Sub(last) < seenEvery {
 		return
 	}
 	b.mu.Lock()
@@ -37,7 +37,7 @@ func (b *seenBatch) mark(id uuid.UUID, last, now int64) {
 	}
 }
 
-func (b *seenBatch) take() []uuid.UUID {
+func (b *seenDevices) take() []uuid.UUID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	ids := make([]uuid.UUID, 0, len(b.ids))
@@ -48,7 +48,8 @@ func (b *seenBatch) take() []uuid.UUID {
 	return ids
 }
 
-func (s *Store) flushSeen(ctx context.Context) {
+// writeSeenDevices runs until the store is closed, and writes once more then.
+func (s *Store) writeSeenDevices(ctx context.Context) {
 	tick := time.NewTicker(seenEvery)
 	defer tick.Stop()
 	for {
@@ -64,14 +65,16 @@ func (s *Store) flushSeen(ctx context.Context) {
 
 func (s *Store) writeSeen(ctx context.Context) {
 	for ids := range slices.Chunk(s.seen.take(), 500) {
-		err := s.single(ctx, func(tx *gorm.DB) error {
-			var now int64
-			if err := s.row(tx, `SELECT {now} FROM realm`, nil, &now); err != nil {
+		err := s.autocommit(ctx, func(tx *gorm.DB) error {
+			now, err := s.now(tx)
+			if err != nil {
 				return err
 			}
 			// A row that somebody holds is left out: the others' refreshes would wait for it too.
-			return tx.Exec(s.d.words.Replace(`UPDATE devices SET last_seen_at = ? WHERE id IN (
-				SELECT id FROM devices WHERE id IN ? AND last_seen_at < ? {lock free})`), now, ids, now).Error
+			_, err = s.exec(tx, `UPDATE devices SET last_seen_at = @seen WHERE id IN (
+				SELECT id FROM devices WHERE id {in ids} AND last_seen_at < @seen {skip locked})`,
+				args{"seen": now, "ids": ids})
+			return err
 		})
 		if err != nil {
 			s.log.Warn("when devices were last seen could not be written", "devices", len(ids), "error", err)

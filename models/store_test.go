@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,7 +116,7 @@ func TestRevocations_NoLostEvent(t *testing.T) {
 		for i := range writers {
 			wg.Go(func() {
 				for _, g := range grants[i] {
-					if _, err := nodes[i%2].Revoke(t.Context(), deviceTarget(g.DeviceID), ReasonRevoked, Actor{}); err != nil {
+					if _, err := nodes[i%2].Revoke(t.Context(), OneDevice(g.DeviceID), ReasonRevoked, Actor{}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -199,7 +198,7 @@ func TestRotateKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			next := k.signIn(k.newUser("ben"))
-			if k.keys.Load().signer(time.Now().UnixMicro()).KID != key.KID {
+			if k.keys.Load().signer(Micros(time.Now().UnixMicro())).KID != key.KID {
 				t.Fatal("the new key does not sign")
 			}
 			time.Sleep(1100 * time.Millisecond) // other reads the table again at most once a second
@@ -231,7 +230,7 @@ func TestWithClient_NeverStale(t *testing.T) {
 			t.Fatal(err)
 		}
 		refresh := func(s *Store, secret string) error {
-			return s.WithClient(t.Context(), ClientCredentials{ID: "api", Secret: secret, Address: "198.51.100.1"}, func(c *Client) error {
+			return s.WithClient(t.Context(), ClientCredentials{ID: "api", Secret: secret, IP: "198.51.100.1"}, func(c *Client) error {
 				next, err := s.RefreshDevice(t.Context(), Refresh{Token: g.RefreshToken, Client: c, Origin: origin})
 				if err == nil {
 					g = next
@@ -245,7 +244,7 @@ func TestWithClient_NeverStale(t *testing.T) {
 			}
 		}
 		grant := func(s *Store, secret string) error {
-			return s.WithClient(t.Context(), ClientCredentials{ID: "ops", Secret: secret, Address: "198.51.100.1"}, func(c *Client) error {
+			return s.WithClient(t.Context(), ClientCredentials{ID: "ops", Secret: secret, IP: "198.51.100.1"}, func(c *Client) error {
 				_, err := s.GrantClient(t.Context(), c, "")
 				return err
 			})
@@ -300,110 +299,13 @@ func TestStore_DatabaseAway(t *testing.T) {
 		s.sqldb.Close()
 		_, errCheck := s.CheckAccessToken(t.Context(), g.AccessToken)
 		_, errRefresh := s.RefreshDevice(t.Context(), Refresh{Token: g.RefreshToken, Client: k.client})
-		_, errRevoke := s.Revoke(t.Context(), Target{Level: LevelEveryone}, ReasonRevoked, Actor{})
+		_, errRevoke := s.Revoke(t.Context(), Everyone(), ReasonRevoked, Actor{})
 		_, errClient := s.GrantClient(t.Context(), k.client, "")
 		for i, err := range []error{errCheck, errRefresh, errRevoke, errClient, s.Ping(t.Context())} {
 			if !errors.Is(err, ErrUnavailable) {
 				t.Errorf("%d: %v, want ErrUnavailable", i, err)
 			}
 		}
-	})
-}
-
-func TestCleanup(t *testing.T) {
-	forEachDB(t, func(t *testing.T, k *kit) {
-		anna, ben := k.newUser("anna"), k.newUser("ben")
-		stays := k.signIn(anna)
-		for range 3 {
-			k.signIn(anna)
-		}
-		for range 4 {
-			k.signIn(ben)
-		}
-		k.newClient("gone", GrantPassword, GrantRefreshToken)
-		gone, err := k.GetClient(t.Context(), "gone")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := k.SignIn(t.Context(), SignIn{User: anna, Client: gone, Name: "x", Origin: origin}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := k.DeleteClient(t.Context(), "gone", Actor{}); err != nil {
-			t.Fatal(err)
-		}
-		k.revoke(Target{Level: LevelUser, Subject: ben.ID.String()})
-		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE devices SET expires_at = 1 WHERE user_id = '"+anna.ID.String()+"' AND id <> '"+stays.DeviceID.String()+"'"); err != nil {
-			t.Fatal(err)
-		}
-		c, err := k.Cleanup(t.Context())
-		if err != nil || c.Devices != 4 { // three expired, one of no client; Ben's ended only now
-			t.Fatalf("%+v, %v", c, err)
-		}
-		// Long after: what ended is gone, what lives stays.
-		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE users SET valid_from = valid_from - 10 WHERE id = '"+ben.ID.String()+"'"); err != nil {
-			t.Fatal(err)
-		}
-		k.Store.cfg.RevokedRetention = -time.Hour
-		c, err = k.Cleanup(t.Context())
-		if err != nil || c.Devices != 4 {
-			t.Fatalf("%+v, %v", c, err)
-		}
-		if !k.alive(stays) {
-			t.Fatal("a living device was cleaned away")
-		}
-		if _, err := k.GetDevice(t.Context(), DeviceFilter{ID: stays.DeviceID}); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-// A clean-up that has ended leaves nothing, also one that met another.
-func TestCleanup_Two(t *testing.T) {
-	forEachDB(t, func(t *testing.T, k *kit) {
-		k.fill(`INSERT INTO audit_events (at, type, entity, actor, ip, user_agent, user_id, client_id, device_id, detail)
-			SELECT 1, 'test', 'system', '', '', '', '', '', '', '{}' FROM n`)
-		var removed atomic.Int64
-		var wg sync.WaitGroup
-		for range 2 {
-			wg.Go(func() {
-				c, err := k.Cleanup(t.Context())
-				removed.Add(c.AuditEvents)
-				var left int64
-				if err := errors.Join(err, k.sqldb.QueryRowContext(t.Context(), "SELECT count(*) FROM audit_events WHERE at = 1").Scan(&left)); err != nil || left > 0 {
-					t.Errorf("%d are left, %v", left, err)
-				}
-			})
-		}
-		wg.Wait()
-		if removed.Load() != logRows {
-			t.Errorf("%d removed of %d", removed.Load(), logRows)
-		}
-	})
-}
-
-// Of all nodes one cleans up, and not before the last time is long enough ago.
-func TestCleanup_IsDue(t *testing.T) {
-	forEachDB(t, func(t *testing.T, k *kit) {
-		due := func(want ...bool) {
-			t.Helper()
-			for i, want := range want {
-				if got, err := k.cleanUpIsDue(t.Context()); got != want || err != nil {
-					t.Fatalf("%d: %v, %v, want %v", i, got, err, want)
-				}
-			}
-		}
-		due(true, false)
-		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE rate_limits SET tat = 1"); err != nil {
-			t.Fatal(err)
-		}
-		due(true, false)
-		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE rate_limits SET tat = 1"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := k.Cleanup(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		due(false)
 	})
 }
 
@@ -457,7 +359,7 @@ func TestListDevices_PagesAndFilters(t *testing.T) {
 		}
 		for _, f := range []func() error{
 			func() error {
-				_, err := k.Revoke(t.Context(), Target{Level: LevelDevice}, ReasonRevoked, Actor{})
+				_, err := k.Revoke(t.Context(), Devices(DeviceFilter{}), ReasonRevoked, Actor{})
 				return err
 			},
 			func() error { _, err := k.RenameDevice(t.Context(), DeviceFilter{}, "x", Actor{}); return err },
@@ -467,7 +369,7 @@ func TestListDevices_PagesAndFilters(t *testing.T) {
 				t.Errorf("no filter: %v", err)
 			}
 		}
-		out := k.revoke(Target{Level: LevelDevice, Filter: DeviceFilter{Q: "anna"}})
+		out := k.revoke(Devices(DeviceFilter{Q: "anna"}))
 		if n, _ := k.CountDevices(t.Context(), DeviceFilter{}); n != 8 || out.Count != 7 {
 			t.Errorf("%d left after %d were revoked by a filter", n, out.Count)
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -15,22 +14,14 @@ import (
 )
 
 // Limits bound how often somebody may guess wrong, per Window; each allowance comes back evenly over the Window.
-// Guesses are counted in the database, so all nodes share the limits. The zero value means the defaults.
+// Guesses are counted in the database, so all nodes share the limits. The zero value of each means its default; see
+// [Default].
 type Limits struct {
-	Window            time.Duration // default 15m
-	PerAccountAddress int           // wrong passwords for one account from one address; default 10
-	PerAccount        int           // for one account from addresses where the user has no device; default 50
-	PerAddress        int           // from one address, passwords and client secrets; default 100
-	PerClient         int           // wrong secrets for one client from one address; default 30
-}
-
-func (l Limits) withDefaults() Limits {
-	l.Window = cmp.Or(l.Window, 15*time.Minute)
-	l.PerAccountAddress = cmp.Or(l.PerAccountAddress, 10)
-	l.PerAccount = cmp.Or(l.PerAccount, 50)
-	l.PerAddress = cmp.Or(l.PerAddress, 100)
-	l.PerClient = cmp.Or(l.PerClient, 30)
-	return l
+	Window            time.Duration // in which the whole allowance comes back
+	PerAccountAddress int           // wrong passwords for one account from one address
+	PerAccount        int           // for one account from addresses where the user has no device
+	PerAddress        int           // from one address, passwords and client secrets
+	PerClient         int           // wrong secrets for one client from one address
 }
 
 // ThrottledError: too many wrong guesses; nothing was checked. Answer 429 with Retry-After.
@@ -51,24 +42,10 @@ func (s *Store) guess(allowed int, kind string, names ...string) guess {
 	for _, n := range names {
 		parts = append(parts, []byte{0}, []byte(n))
 	}
-	sum := mac(s.secret.current().throttl, parts...)
-	return guess{key: base64.RawURLEncoding.EncodeToString(sum[:16]), every: s.cfg.Limits.Window / time.Duration(allowed)}
-}
-
-// AddressPrefix is what one subscriber's addresses have in common: an IPv4 address, or the /64 of an IPv6 one.
-func AddressPrefix(ip string) string {
-	addr, err := netip.ParseAddr(ip)
-	if err != nil {
-		return ip
+	sum := mac(s.secret.current().throttle, parts...)
+	return guess{
+		key: base64.RawURLEncoding.EncodeToString(sum[:16]), every: s.cfg.Limits.Window / time.Duration(allowed),
 	}
-	if addr = addr.Unmap(); addr.Is4() {
-		return addr.String()
-	}
-	p, err := addr.WithZone("").Prefix(64)
-	if err != nil {
-		return addr.String()
-	}
-	return p.String()
 }
 
 // charge counts one guess against each, all or none: it is taken before the guess is looked at, so that many at once
@@ -76,36 +53,40 @@ func AddressPrefix(ip string) string {
 // arrival time, the moment at which the whole allowance is back.
 func (s *Store) charge(ctx context.Context, guesses ...guess) error {
 	slices.SortFunc(guesses, func(a, b guess) int { return cmp.Compare(a.key, b.key) })
-	a := args{"window": s.cfg.Limits.Window.Microseconds()}
+	a := args{"window": s.cfg.Limits.Window}
 	values := make([]string, len(guesses))
 	for i, g := range guesses {
 		values[i] = fmt.Sprintf("(%d, CAST(@k%d AS text), CAST(@every%d AS bigint))", i, i, i)
-		a[fmt.Sprint("k", i)], a[fmt.Sprint("every", i)] = g.key, g.every.Microseconds()
+		a[fmt.Sprint("k", i)], a[fmt.Sprint("every", i)] = g.key, g.every
 	}
 	asked := `WITH asked (i, k, every) AS (VALUES ` + strings.Join(values, ", ") + `)`
 	var passed []guess
 	err := s.count(ctx, func(tx *gorm.DB) error {
 		passed = passed[:0]
 		return s.rows(tx, asked+` INSERT INTO rate_limits (k, tat) SELECT a.k, {now} + a.every FROM asked a
-			WHERE NOT EXISTS (SELECT 1 FROM asked b JOIN rate_limits r ON r.k = b.k WHERE r.tat + b.every - {now} > @window) ORDER BY a.i
+			WHERE NOT EXISTS (
+				SELECT 1 FROM asked b JOIN rate_limits r ON r.k = b.k WHERE r.tat + b.every - {now} > @window) ORDER BY a.i
 			ON CONFLICT (k) DO UPDATE SET tat = {greatest}(rate_limits.tat, {now}) + excluded.tat - {now}
 			WHERE {greatest}(rate_limits.tat, {now}) + excluded.tat - {now} - {now} <= @window RETURNING k`, a,
 			func(scan func(...any) error) error {
 				var k string
 				err := scan(&k)
-				passed = append(passed, guesses[max(0, slices.IndexFunc(guesses, func(g guess) bool { return g.key == k }))])
+				i := slices.IndexFunc(guesses, func(g guess) bool { return g.key == k })
+				passed = append(passed, guesses[max(0, i)])
 				return err
 			})
 	})
 	if err != nil || len(passed) == len(guesses) {
 		return err
 	}
-	if len(passed) > 0 { // another one took the last of an allowance since the statement began: a refused guess is not a guess
+	// Another one took the last of an allowance since the statement began: a refused guess is not a guess.
+	if len(passed) > 0 {
 		s.refund(ctx, "", passed...)
 	}
 	var wait int64
 	err = s.read(ctx, func(tx *gorm.DB) error {
-		return s.row(tx, asked+` SELECT coalesce(max(r.tat + a.every - @window - {now}), 0) FROM asked a JOIN rate_limits r ON r.k = a.k`, a, &wait)
+		return s.row(tx, asked+` SELECT coalesce(max(r.tat + a.every - @window - {now}), 0)
+			FROM asked a JOIN rate_limits r ON r.k = a.k`, a, &wait)
 	})
 	if err != nil {
 		return err
@@ -116,21 +97,21 @@ func (s *Store) charge(ctx context.Context, guesses ...guess) error {
 // refund takes a charge back; forget, if not empty, is the key whose count a success clears. It is worth no failure.
 func (s *Store) refund(ctx context.Context, forget string, guesses ...guess) {
 	slices.SortFunc(guesses, func(a, b guess) int { return cmp.Compare(a.key, b.key) })
-	// The rows are locked in the order of charge.
 	a := args{}
-	var order, amount, keys []string
+	values := make([]string, len(guesses))
 	for i, g := range guesses {
-		every := g.every.Microseconds()
+		every := g.every
 		if g.key == forget {
-			every = s.cfg.Limits.Window.Microseconds()
+			every = s.cfg.Limits.Window
 		}
-		k := fmt.Sprint("k", i)
-		a[k], a[fmt.Sprint("every", i)] = g.key, every
-		order, amount, keys = append(order, fmt.Sprintf("WHEN @%s THEN %d", k, i)), append(amount, fmt.Sprintf("WHEN @%s THEN CAST(@every%d AS bigint)", k, i)), append(keys, "@"+k)
+		values[i] = fmt.Sprintf("(%d, CAST(@k%d AS text), CAST(@every%d AS bigint))", i, i, i)
+		a[fmt.Sprint("k", i)], a[fmt.Sprint("every", i)] = g.key, every
 	}
+	// The rows are locked in the order of charge.
 	err := s.count(context.WithoutCancel(ctx), func(tx *gorm.DB) error {
-		_, err := s.exec(tx, `UPDATE rate_limits SET tat = tat - CASE k `+strings.Join(amount, " ")+` END WHERE k IN (
-			SELECT k FROM rate_limits WHERE k IN (`+strings.Join(keys, ", ")+`) ORDER BY CASE k `+strings.Join(order, " ")+` END {lock})`, a)
+		_, err := s.exec(tx, `WITH back (i, k, every) AS (VALUES `+strings.Join(values, ", ")+`)
+			UPDATE rate_limits SET tat = tat - (SELECT b.every FROM back b WHERE b.k = rate_limits.k)
+			WHERE k IN (SELECT l.k FROM rate_limits l JOIN back b ON b.k = l.k ORDER BY b.i {lock l})`, a)
 		return err
 	})
 	if err != nil {
@@ -145,7 +126,7 @@ func (s *Store) count(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	select {
 	case s.counting <- struct{}{}:
 		defer func() { <-s.counting }()
-		return s.single(ctx, fn)
+		return s.autocommit(ctx, fn)
 	case <-waiting.Done():
 		return fmt.Errorf("%w: %w", ErrUnavailable, waiting.Err())
 	}

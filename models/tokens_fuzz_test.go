@@ -43,7 +43,8 @@ func FuzzRefreshToken(f *testing.F) {
 	})
 }
 
-// FuzzRefreshToken_Body gives the bytes inside, so that the fuzzer gets past the encoding: without the key no MAC is right.
+// FuzzRefreshToken_Body gives the bytes inside, so that the fuzzer gets past the encoding: without the key no MAC is
+// right.
 func FuzzRefreshToken_Body(f *testing.F) {
 	k, err := newKeyring([][]byte{bytes.Repeat([]byte{7}, 32)})
 	if err != nil {
@@ -92,7 +93,8 @@ func fuzzStore(f *testing.F) (*Store, *Grant) {
 	return s, g
 }
 
-// FuzzAccessToken: the strict check accepts the one string that was issued and answers everything else with ErrAccessToken.
+// FuzzAccessToken: the strict check accepts the one string that was issued and answers everything else with
+// ErrAccessToken.
 func FuzzAccessToken(f *testing.F) {
 	s, g := fuzzStore(f)
 	parts := strings.Split(g.AccessToken, ".")
@@ -118,11 +120,11 @@ func FuzzAccessToken(f *testing.F) {
 	})
 }
 
-// FuzzAccessToken_Claims signs any claims with the right key: also then there is a verdict and no panic, and nothing but our own device is
-// found alive.
+// FuzzAccessToken_Claims signs any claims with the right key: also then there is a verdict and no panic, and nothing
+// but our own device is found alive.
 func FuzzAccessToken_Claims(f *testing.F) {
 	s, g := fuzzStore(f)
-	key := s.keys.Load().signer(time.Now().UnixMicro())
+	key := s.keys.Load().signer(Micros(time.Now().UnixMicro()))
 	parts := strings.Split(g.AccessToken, ".")
 	good, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 func (k *kit) attempt(name, password, address string) (*User, error) {
-	return k.AuthenticateUser(k.t.Context(), PasswordAttempt{Username: name, Password: password, Address: address})
+	return k.AuthenticateUser(k.t.Context(), PasswordAttempt{Username: name, Password: password, IP: address})
 }
 
 // Invariant 8: a sign-in that checked the old password cannot create a device after the password change that signs
@@ -24,7 +24,7 @@ func TestSignIn_SamePasswordSameMoment(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		changes := map[string]func(u *User, keep uuid.UUID, old string) error{
 			"changed by the user": func(u *User, keep uuid.UUID, old string) error {
-				_, err := k.ChangePassword(t.Context(), PasswordChange{UserID: u.ID, Current: old, New: next, KeepDevice: keep, Address: "198.51.100.1"}, Actor{})
+				_, err := k.ChangePassword(t.Context(), PasswordChange{UserID: u.ID, Current: old, New: next, KeepDevice: keep, IP: "198.51.100.1"}, Actor{})
 				return err
 			},
 			"set by an admin": func(u *User, _ uuid.UUID, _ string) error {

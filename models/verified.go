@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// verifiedTokens remembers the access tokens whose signature was checked, and what they say, because checking and reading one
-// anew costs more than the rest of an introspection, and a token is asked about many times. Both follow from the token's own
-// text and never change; whether it lives is asked of the database each time. A key that is no longer in the key set finds
-// nothing here, because it is not looked up.
+// verifiedTokens remembers the access tokens whose signature was checked, and what they say, because checking and
+// reading one anew costs more than the rest of an introspection, and a token is asked about many times. Both follow
+// from the token's own text and never change; whether it lives is asked of the database each time. A key that is no
+// longer in the key set finds nothing here, because it is not looked up.
 type verifiedTokens struct {
 	mu         sync.Mutex
 	young, old map[[sha256.Size]byte]*Claims

@@ -23,7 +23,7 @@ func TestVerifiedTokens(t *testing.T) {
 		if _, err := k.CheckAccessToken(t.Context(), string(forged)); !errors.Is(err, ErrAccessToken) {
 			t.Errorf("a token with another signature: %v", err)
 		}
-		if _, err := k.Revoke(t.Context(), Target{Level: LevelDevice, Filter: DeviceFilter{ID: g.DeviceID}}, ReasonRevoked, Actor{}); err != nil {
+		if _, err := k.Revoke(t.Context(), OneDevice(g.DeviceID), ReasonRevoked, Actor{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := k.CheckAccessToken(t.Context(), g.AccessToken); !errors.Is(err, ErrAccessToken) {

@@ -62,7 +62,7 @@ func clientCredentials(c *gin.Context) (models.ClientCredentials, error) {
 		return models.ClientCredentials{}, err
 	}
 	r := c.Request
-	in := models.ClientCredentials{ID: r.PostForm.Get("client_id"), Secret: r.PostForm.Get("client_secret"), Address: web.ClientIP(c)}
+	in := models.ClientCredentials{ID: r.PostForm.Get("client_id"), Secret: r.PostForm.Get("client_secret"), IP: web.ClientIP(c)}
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
 		if in.ID == "" {

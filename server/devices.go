@@ -102,7 +102,7 @@ func (s *Server) signOutDevice(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.signOut(c, models.Target{Level: models.LevelDevice, Filter: f})
+	return s.signOut(c, models.UserDevice(f.UserID, f.ID))
 }
 
 // signOutEverywhere moves the user's timestamp; with ?except=current each other device's.
@@ -110,9 +110,9 @@ func (s *Server) signOutEverywhere(c *gin.Context) error {
 	caller := web.CallerFrom(c)
 	switch c.Query("except") {
 	case "":
-		return s.signOut(c, models.Target{Level: models.LevelUser, Subject: caller.Subject}, "except")
+		return s.signOut(c, models.WholeUser(caller.UserID), "except")
 	case "current":
-		return s.signOut(c, models.Target{Level: models.LevelDevice, Filter: models.DeviceFilter{UserID: caller.UserID}, Keep: caller.DeviceID}, "except")
+		return s.signOut(c, models.OtherDevices(caller.UserID, caller.DeviceID), "except")
 	}
 	return web.Invalid("except: it takes current")
 }

@@ -72,6 +72,8 @@ func oauthErrorOf(err error) *oauthError {
 		return invalidGrant("refresh_token")
 	case errors.Is(err, models.ErrScope):
 		return &oauthError{status: http.StatusBadRequest, code: "invalid_scope", description: "a scope is unknown, malformed or not allowed", reason: "scope"}
+	case errors.Is(err, models.ErrMayNotIntrospect):
+		return errMayNotIntrospect
 	case errors.Is(err, models.ErrTokenType):
 		return &oauthError{status: http.StatusBadRequest, code: "unsupported_token_type", description: "the token has no device that could be signed out", reason: "token_type"}
 	case errors.Is(err, models.ErrInvalid):

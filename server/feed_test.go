@@ -131,7 +131,7 @@ func TestFeed_OwnTokenEnds(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		token := k.apiToken()
 		r := k.follow("", token, "")
-		out, err := k.store.Revoke(t.Context(), models.Target{Level: models.LevelEveryone}, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+		out, err := k.store.Revoke(t.Context(), models.Everyone(), models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"curfew/models"
 )
 
@@ -108,8 +110,10 @@ func TestFollowPy(t *testing.T) {
 			if level == models.LevelDevice {
 				seq = k.signOut(before.str("access_token"))
 			} else {
-				subject := map[models.Level]string{models.LevelUser: user, models.LevelClient: "web"}[level]
-				out, err := k.store.Revoke(ctx, models.Target{Level: level, Subject: subject}, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+				target := map[models.Level]models.Target{
+					models.LevelUser: models.WholeUser(uuid.MustParse(user)), models.LevelClient: models.WholeClient("web"), models.LevelEveryone: models.Everyone(),
+				}[level]
+				out, err := k.store.Revoke(ctx, target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
 				if err != nil {
 					t.Fatal(err)
 				}

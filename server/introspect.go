@@ -15,17 +15,17 @@ func (s *Server) introspect(c *gin.Context) {
 	in, err := clientCredentials(c)
 	if err == nil {
 		err = s.store.WithClient(c.Request.Context(), in, func(client *models.Client) (err error) {
-			if !client.Introspect || client.Public {
-				return errMayNotIntrospect
-			}
 			token := c.Request.PostForm.Get("token")
-			if token == "" {
+			found, err = s.store.Introspect(c.Request.Context(), client, token)
+			switch {
+			case err != nil:
+				return err
+			case token == "":
 				return invalidRequest("token is missing")
-			}
-			if found, err = s.store.Introspect(c.Request.Context(), client, token); err == nil && found == nil {
+			case found == nil:
 				return errInactive
 			}
-			return err
+			return nil
 		})
 	}
 	switch {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"curfew/internal/apitest"
+	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
 	"curfew/models"
@@ -53,7 +54,7 @@ func newKit(t *testing.T, dbURL string, change ...func(*models.Config)) *kit {
 	k.url = k.http.URL
 	cfg := models.Config{
 		DatabaseURL: dbURL, Issuer: k.url, Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: 30 * time.Second,
-		Hash: models.HashConfig{Memory: 64, Time: 1, Threads: 1, Concurrency: 4, Queue: 64},
+		Hash: password.Config{Memory: 64, Time: 1, Threads: 1, Concurrency: 4, Queue: 64},
 	}
 	for _, c := range change {
 		c(&cfg)

@@ -56,7 +56,7 @@ var _ oauth2.Manager = (*manager)(nil)
 func (m *manager) password(ctx context.Context, _, username, password string) (string, error) {
 	st := tokenRequestFrom(ctx)
 	u, err := m.store.AuthenticateUser(ctx, models.PasswordAttempt{
-		Username: username, Password: password, Address: st.origin.IP, DeviceID: st.deviceID,
+		Username: username, Password: password, IP: st.origin.IP, DeviceID: st.deviceID,
 	})
 	if err != nil {
 		return "", err

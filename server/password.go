@@ -32,7 +32,7 @@ func (s *Server) changePassword(c *gin.Context) error {
 	}
 	caller := web.CallerFrom(c)
 	out, err := s.store.ChangePassword(c.Request.Context(), models.PasswordChange{
-		UserID: caller.UserID, Current: *in.Current, New: *in.New, KeepDevice: caller.DeviceID, Address: web.ClientIP(c),
+		UserID: caller.UserID, Current: *in.Current, New: *in.New, KeepDevice: caller.DeviceID, IP: web.ClientIP(c),
 	}, web.ActorFrom(c, models.EntityUser))
 	if errors.Is(err, models.ErrCredentials) {
 		return &web.Problem{Status: http.StatusForbidden, Code: "wrong_password", Detail: "the current password is not right"}

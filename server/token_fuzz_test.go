@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
 	"curfew/models"
@@ -33,7 +34,7 @@ func newFuzzed(f *testing.F) *fuzzed {
 	ctx := f.Context()
 	cfg := models.Config{
 		DatabaseURL: testdb.SQLite(f), Issuer: "https://curfew.test", Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: time.Hour,
-		Hash:   models.HashConfig{Memory: 64, Time: 1, Threads: 1},
+		Hash:   password.Config{Memory: 64, Time: 1, Threads: 1},
 		Limits: models.Limits{PerAccountAddress: 1_000_000, PerAccount: 1_000_000, PerAddress: 1_000_000, PerClient: 1_000_000},
 	}
 	if _, err := models.Migrate(ctx, cfg); err != nil {

@@ -58,7 +58,7 @@ func TestToken_NoReuseInterval(t *testing.T) {
 		if k.active(next.str("access_token")) {
 			t.Fatal("the device is still signed in")
 		}
-	}, func(c *models.Config) { c.ReuseInterval = 0 })
+	}, func(c *models.Config) { c.ReuseInterval = models.None })
 }
 
 // RFC 6749 section 6: a narrower scope is for one access token; the refresh token keeps what the sign-in granted.

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
+	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
 	"curfew/models"
@@ -70,7 +71,7 @@ func prepare(t *testing.T, dbURL string, change ...func(*models.Config)) *issuer
 	l.Close()
 	i.cfg = models.Config{
 		DatabaseURL: dbURL, Issuer: i.url(), Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: 30 * time.Second,
-		Hash: models.HashConfig{Memory: 64, Time: 1, Threads: 1},
+		Hash: password.Config{Memory: 64, Time: 1, Threads: 1},
 	}
 	for _, c := range change {
 		c(&i.cfg)
@@ -177,14 +178,14 @@ func (i *issuer) signIn() *models.Grant {
 
 func (i *issuer) revoke(level models.Level, g *models.Grant) int64 {
 	i.t.Helper()
-	target := models.Target{Level: level}
+	target := models.Everyone()
 	switch level {
 	case models.LevelDevice:
-		target.Filter.ID = g.DeviceID
+		target = models.OneDevice(g.DeviceID)
 	case models.LevelUser:
-		target.Subject = g.UserID.String()
+		target = models.WholeUser(g.UserID)
 	case models.LevelClient:
-		target.Subject = "web"
+		target = models.WholeClient("web")
 	}
 	out, err := i.store.Revoke(context.Background(), target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
 	if err != nil {

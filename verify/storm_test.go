@@ -169,7 +169,7 @@ func TestVerify_StormOnTwoNodes(t *testing.T) {
 	for n := range nodes {
 		storm.Go(func() {
 			for _, g := range sessions[n] {
-				target := models.Target{Level: models.LevelDevice, Filter: models.DeviceFilter{ID: g.DeviceID}}
+				target := models.OneDevice(g.DeviceID)
 				out, err := nodes[n].Revoke(ctx, target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
 				for errors.Is(err, models.ErrUnavailable) { // an answer that is missing: a caller tries again, and a device that is out already is no error
 					retries.Add(1)

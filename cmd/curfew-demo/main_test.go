@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
 	"curfew/models"
@@ -31,7 +32,7 @@ func TestDemo(t *testing.T) {
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { curfew.ServeHTTP(w, r) }))
 	defer issuer.Close()
 	cfg := models.Config{
-		DatabaseURL: testdb.SQLite(t), Issuer: issuer.URL, Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, Hash: models.HashConfig{Memory: 64, Time: 1, Threads: 1},
+		DatabaseURL: testdb.SQLite(t), Issuer: issuer.URL, Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, Hash: password.Config{Memory: 64, Time: 1, Threads: 1},
 	}
 	if _, err := models.Migrate(t.Context(), cfg); err != nil {
 		t.Fatal(err)
@@ -140,7 +141,7 @@ func TestDemo(t *testing.T) {
 			t.Errorf("%s: %v", tc.path, res.Header)
 		}
 	}
-	out, err := store.Revoke(t.Context(), models.Target{Level: models.LevelUser, Subject: user.ID.String()}, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+	out, err := store.Revoke(t.Context(), models.WholeUser(user.ID), models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
 	if err != nil {
 		t.Fatal(err)
 	}

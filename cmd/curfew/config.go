@@ -176,8 +176,10 @@ func (c *config) fit() (wrong []error) {
 			}
 		}
 	}
-	if c.store.RevokedRetention == 0 { // the store takes 0 for its default
-		c.store.RevokedRetention = time.Microsecond
+	for _, d := range []*time.Duration{&c.store.ReuseInterval, &c.store.RevokedRetention} {
+		if *d == 0 { // which the store takes for its default
+			*d = models.None
+		}
 	}
 	if (c.tlsCert == "") != (c.tlsKey == "") {
 		wrong = append(wrong, fmt.Errorf("%sTLS_CERT and %sTLS_KEY: give both or none", prefix, prefix))

@@ -63,7 +63,7 @@ type deviceListCommand struct {
 func (c *deviceListCommand) Run(p *program) error {
 	filter := models.DeviceFilter{Username: c.User, ClientID: c.Client, Status: c.Status, Q: c.Q}
 	if c.IP != "" {
-		ip, ok := web.ParseIP(c.IP)
+		ip, ok := models.ParseIP(c.IP)
 		if !ok {
 			return usage("--ip: %q is no address", c.IP)
 		}

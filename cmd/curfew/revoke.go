@@ -31,7 +31,7 @@ type receiptFlags struct {
 // report says what a sign-out did and where it has been applied. out may be nil: nobody was signed out.
 func (p *program) report(s *models.Store, subject, did string, out *models.SignOut, flags receiptFlags) error {
 	if out == nil {
-		out = &models.SignOut{}
+		out = &models.SignOut{Counted: true}
 	}
 	// The sign-out has happened: a signal must not hide what is known of it. The waiting is bounded.
 	view := web.SignOutView(context.WithoutCancel(p.ctx), s, out, flags.Wait)
@@ -76,7 +76,7 @@ func (c *revokeEveryoneCommand) Run(p *program) error {
 		}
 	}
 	return p.withStore(func(s *models.Store) error {
-		out, err := s.Revoke(p.ctx, models.Target{Level: models.LevelEveryone}, models.ReasonRevoked, cliActor)
+		out, err := s.Revoke(p.ctx, models.Everyone(), models.ReasonRevoked, cliActor)
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (c *revokeUserCommand) Run(p *program) error {
 		if err != nil {
 			return naming("user", c.Name, err)
 		}
-		out, err := s.Revoke(p.ctx, models.Target{Level: models.LevelUser, Subject: u.ID.String()}, models.ReasonRevoked, cliActor)
+		out, err := s.Revoke(p.ctx, models.WholeUser(u.ID), models.ReasonRevoked, cliActor)
 		if err != nil {
 			return naming("user", c.Name, err)
 		}
@@ -136,7 +136,7 @@ type revokeClientCommand struct {
 
 func (c *revokeClientCommand) Run(p *program) error {
 	return p.withStore(func(s *models.Store) error {
-		out, err := s.Revoke(p.ctx, models.Target{Level: models.LevelClient, Subject: c.ID}, models.ReasonRevoked, cliActor)
+		out, err := s.Revoke(p.ctx, models.WholeClient(c.ID), models.ReasonRevoked, cliActor)
 		if err != nil {
 			return naming("client", c.ID, err)
 		}
@@ -156,7 +156,7 @@ func (c *revokeDeviceCommand) Run(p *program) error {
 		return err
 	}
 	return p.withStore(func(s *models.Store) error {
-		out, err := s.Revoke(p.ctx, models.Target{Level: models.LevelDevice, Filter: models.DeviceFilter{ID: id}}, models.ReasonRevoked, cliActor)
+		out, err := s.Revoke(p.ctx, models.OneDevice(id), models.ReasonRevoked, cliActor)
 		if err != nil {
 			return naming("device", c.ID, err)
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"curfew/admin"
+	"curfew/internal/password"
 	"curfew/internal/proc"
 	"curfew/internal/web"
 	"curfew/models"
@@ -74,7 +75,7 @@ func (c *hashCommand) Run(*program) error {
 	// Go's poller waits for a pipe that does not block. A thread that waits in read costs more than itself: the scheduler
 	// looks for such threads every 20 µs for a while, each time one is found.
 	_ = syscall.SetNonblock(syscall.Stdin, true)
-	return models.ServeHashes(os.NewFile(uintptr(syscall.Stdin), "stdin"), os.Stdout, max(1, c.AtATime))
+	return password.Serve(os.NewFile(uintptr(syscall.Stdin), "stdin"), os.Stdout, max(1, c.AtATime))
 }
 
 // node is one running server: two listeners on one store.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/netip"
 	"regexp"
 	"runtime/debug"
 	"time"
@@ -152,17 +151,8 @@ func method(m string) string {
 func ClientIP(c *gin.Context) string { return c.GetString(clientIPKey) }
 
 func clientIP(c *gin.Context) string {
-	ip, _ := ParseIP(c.ClientIP())
+	ip, _ := models.ParseIP(c.ClientIP())
 	return ip
-}
-
-// ParseIP takes an address and gives the one form of it that is stored.
-func ParseIP(text string) (ip string, ok bool) {
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return "", false
-	}
-	return addr.Unmap().WithZone("").String(), true
 }
 
 // Origin is where the request came from.

@@ -73,7 +73,7 @@ type SignOut struct {
 // SignOutView waits for the acknowledgements, if asked to, and shows what a sign-out did.
 func SignOutView(ctx context.Context, store *models.Store, out *models.SignOut, wait time.Duration) SignOut {
 	v := SignOut{Revocation: RevocationView(out.Revocation)}
-	if out.Count >= 0 { // of a client and of everyone it was not counted
+	if out.Counted { // of a client and of everyone it was not counted
 		v.Count = &out.Count
 	}
 	if wait == 0 {

@@ -20,39 +20,36 @@ func doubled(_ context.Context, questions []int) ([]int, error) {
 	return answers, nil
 }
 
-func TestGather_EachGetsItsOwnAnswer(t *testing.T) {
-	g := &gather[int, int]{run: doubled}
+func TestBatch_EachGetsItsOwnAnswer(t *testing.T) {
+	var workers sync.WaitGroup
+	g := &batch[int, int]{run: doubled, start: workers.Go, workers: 4, most: 128}
 	var wg sync.WaitGroup
 	for i := range 1000 {
 		wg.Go(func() {
-			got, err := g.ask(t.Context(), i)
+			got, err := g.do(t.Context(), i)
 			if (err != nil) != (i == 13) || (err == nil && got != 2*i) {
 				t.Errorf("%d: got %d, %v", i, got, err)
 			}
 		})
 	}
 	wg.Wait()
-	for { // the last lane closes after its last answer
-		g.mu.Lock()
-		lanes, waiting := g.lanes, len(g.waiting)
-		g.mu.Unlock()
-		if waiting != 0 {
-			t.Fatalf("%d questions are left", waiting)
-		}
-		if lanes == 0 {
-			break
-		}
+	workers.Wait()
+	if g.working != 0 || len(g.waiting) != 0 {
+		t.Fatalf("%d workers and %d questions are left", g.working, len(g.waiting))
 	}
 }
 
 // A caller that hangs up while its question waits takes it back; the others share the statement that comes next.
-func TestGather_QuestionTakenBack(t *testing.T) {
+func TestBatch_QuestionTakenBack(t *testing.T) {
 	began, goOn := make(chan []int, 8), make(chan struct{})
-	g := &gather[int, int]{run: func(ctx context.Context, questions []int) ([]int, error) {
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	run := func(ctx context.Context, questions []int) ([]int, error) {
 		began <- questions
 		<-goOn
 		return doubled(ctx, questions)
-	}}
+	}
+	g := &batch[int, int]{run: run, start: workers.Go, workers: 4, most: 128}
 	waiting := func(n int) {
 		for {
 			g.mu.Lock()
@@ -66,7 +63,7 @@ func TestGather_QuestionTakenBack(t *testing.T) {
 	ask := func(ctx context.Context, q int) chan error {
 		answer := make(chan error, 1)
 		go func() {
-			_, err := g.ask(ctx, q)
+			_, err := g.do(ctx, q)
 			answer <- err
 		}()
 		return answer
@@ -93,7 +90,8 @@ func TestGather_QuestionTakenBack(t *testing.T) {
 	}
 }
 
-// Devices that refresh at once share statements; each token twice, as an app's two threads do: both get the same successor.
+// Devices that refresh at once share statements; each token twice, as an app's two threads do: both get the same
+// successor.
 func TestRefreshDevice_ManyAtOnce(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		anna := k.newUser("anna")

@@ -91,7 +91,7 @@ func TestRefreshDevice_PredecessorAfterTheInterval(t *testing.T) {
 		if k.alive(second) {
 			t.Fatal("still alive")
 		}
-	}, func(c *Config) { c.ReuseInterval = 0 })
+	}, func(c *Config) { c.ReuseInterval = None })
 }
 
 func TestRefreshDevice_ForgeriesChangeNothing(t *testing.T) {
@@ -150,7 +150,8 @@ func TestRefreshDevice_OneSuccessor(t *testing.T) {
 	})
 }
 
-// After a quiet time the horizon lies behind the clock. Many who refresh at once then push it for each other, and none is refused.
+// After a quiet time the horizon lies behind the clock. Many who refresh at once then push it for each other, and none
+// is refused.
 func TestRefreshDevice_HorizonBehind(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		anna := k.newUser("anna")

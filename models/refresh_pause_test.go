@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// After a pause the horizon is behind the clock for everybody at once: one of them pushes it, and nobody is turned away.
+// After a pause the horizon is behind the clock for everybody at once: one of them pushes it, and nobody is turned
+// away.
 func TestRefreshDevice_AllAtOnceAfterAPause(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		anna := k.newUser("anna")

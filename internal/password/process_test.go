@@ -1,4 +1,4 @@
-package models
+package password
 
 import (
 	"errors"
@@ -13,26 +13,26 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-func outsourced(t *testing.T, cfg HashConfig) *hasher {
+func outsourced(t *testing.T, cfg Config) *Hasher {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := testHasher(t, cfg)
-	h.outsource([]string{self, "hash"}, slog.New(slog.DiscardHandler))
-	if h.process == nil {
+	h.Outsource([]string{self, "hash"}, slog.New(slog.DiscardHandler))
+	if h.worker == nil {
 		t.Fatal("the process did not start")
 	}
-	t.Cleanup(h.close)
+	t.Cleanup(h.Close)
 	return h
 }
 
 // Another process says what this one would, for every algorithm, right and wrong.
-func TestHashProcess_SameKeys(t *testing.T) {
+func TestWorker_SameKeys(t *testing.T) {
 	h := outsourced(t, cheapHashes)
 	salt, key := []byte("0123456789abcdef"), make([]byte, 32)
-	for _, p := range []*passwordHash{
+	for _, p := range []*storedHash{
 		{algorithm: argon2idHash, memory: 64, cost: 1, lanes: 1, salt: salt, key: key},
 		{algorithm: argon2iHash, memory: 64, cost: 2, lanes: 2, salt: salt, key: key[:16]},
 		{algorithm: scryptHash, cost: 5, block: 8, lanes: 1, salt: salt, key: key},
@@ -40,8 +40,8 @@ func TestHashProcess_SameKeys(t *testing.T) {
 		{algorithm: pbkdf2SHA256Hash, cost: 3, salt: salt, key: key},
 		{algorithm: pbkdf2SHA512Hash, cost: 3, salt: salt, key: key},
 	} {
-		for _, password := range []string{"", testPassword, "\x00\xff no text"} {
-			want, err := computePassword(p, password)
+		for _, password := range []string{"", vectorPassword, "\x00\xff no text"} {
+			want, err := computeKey(p, password)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,17 +51,17 @@ func TestHashProcess_SameKeys(t *testing.T) {
 		}
 	}
 	// bcrypt gives no key but a verdict.
-	bcrypted, err := bcrypt.GenerateFromPassword([]byte(testPassword), bcrypt.MinCost)
+	bcrypted, err := bcrypt.GenerateFromPassword([]byte(vectorPassword), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := h.hash(t.Context(), testPassword)
+	own, err := h.Hash(t.Context(), vectorPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, phc := range []string{string(bcrypted), own} {
-		for password, right := range map[string]bool{testPassword: true, "another": false} {
-			if ok, _, err := h.verify(t.Context(), phc, password); ok != right || err != nil {
+		for password, right := range map[string]bool{vectorPassword: true, "another": false} {
+			if ok, _, err := h.Verify(t.Context(), phc, password); ok != right || err != nil {
 				t.Errorf("%s, %q: %v, %v", phc, password, ok, err)
 			}
 		}
@@ -69,9 +69,9 @@ func TestHashProcess_SameKeys(t *testing.T) {
 }
 
 // Whoever kills the process, at whatever moment, makes nobody's password wrong.
-func TestHashProcess_Dies(t *testing.T) {
-	h := outsourced(t, HashConfig{Memory: 4096, Time: 2, Concurrency: 2, Queue: 100})
-	phc, err := h.hash(t.Context(), testPassword)
+func TestWorker_Dies(t *testing.T) {
+	h := outsourced(t, Config{Memory: 4096, Time: 2, Concurrency: 2, Queue: 100})
+	phc, err := h.Hash(t.Context(), vectorPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestHashProcess_Dies(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 5 {
-				ok, _, err := h.verify(t.Context(), phc, testPassword)
+				ok, _, err := h.Verify(t.Context(), phc, vectorPassword)
 				if err != nil && !errors.Is(err, ErrUnavailable) || err == nil && !ok {
 					t.Errorf("%d: %v, %v", i, ok, err)
 				}
@@ -87,31 +87,31 @@ func TestHashProcess_Dies(t *testing.T) {
 		})
 	}
 	for range 3 {
-		h.process.mu.Lock()
-		if c := h.process.current; c != nil {
+		h.worker.mu.Lock()
+		if c := h.worker.current; c != nil {
 			_ = c.process.Process.Kill()
 		}
-		h.process.mu.Unlock()
-		if _, _, err := h.verify(t.Context(), phc, testPassword); err != nil && !errors.Is(err, ErrUnavailable) {
+		h.worker.mu.Unlock()
+		if _, _, err := h.Verify(t.Context(), phc, vectorPassword); err != nil && !errors.Is(err, ErrUnavailable) {
 			t.Error(err)
 		}
 	}
 	wg.Wait()
-	if ok, _, err := h.verify(t.Context(), phc, testPassword); !ok || err != nil {
+	if ok, _, err := h.Verify(t.Context(), phc, vectorPassword); !ok || err != nil {
 		t.Fatalf("afterwards: %v, %v", ok, err)
 	}
-	if h.queued() != 0 {
-		t.Errorf("%d are still in the queue", h.queued())
+	if h.Queued() != 0 {
+		t.Errorf("%d are still in the queue", h.Queued())
 	}
 }
 
 // It ends with its owner, and an interrupt is none of its business.
-func TestHashProcess_Ends(t *testing.T) {
+func TestWorker_Ends(t *testing.T) {
 	h := outsourced(t, cheapHashes)
-	if _, err := h.hash(t.Context(), testPassword); err != nil {
+	if _, err := h.Hash(t.Context(), vectorPassword); err != nil {
 		t.Fatal(err)
 	}
-	c := h.process.current
+	c := h.worker.current
 	if err := c.Close(); err != nil { // as when the owner is killed
 		t.Fatal(err)
 	}
@@ -121,21 +121,21 @@ func TestHashProcess_Ends(t *testing.T) {
 	if err := c.process.Process.Signal(syscall.Signal(0)); err == nil {
 		t.Error("it still runs")
 	}
-	h.close()
-	if _, err := h.hash(t.Context(), testPassword); !errors.Is(err, ErrUnavailable) {
+	h.Close()
+	if _, err := h.Hash(t.Context(), vectorPassword); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("after the end: %v", err)
 	}
 }
 
 // Where no process can be started, this one hashes.
-func TestHashProcess_CannotStart(t *testing.T) {
+func TestWorker_CannotStart(t *testing.T) {
 	h := testHasher(t, cheapHashes)
-	h.outsource([]string{filepath.Join(t.TempDir(), "nothing")}, slog.New(slog.DiscardHandler))
-	phc, err := h.hash(t.Context(), testPassword)
+	h.Outsource([]string{filepath.Join(t.TempDir(), "nothing")}, slog.New(slog.DiscardHandler))
+	phc, err := h.Hash(t.Context(), vectorPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ok, _, err := h.verify(t.Context(), phc, testPassword); !ok || err != nil {
+	if ok, _, err := h.Verify(t.Context(), phc, vectorPassword); !ok || err != nil {
 		t.Errorf("%v, %v", ok, err)
 	}
 }

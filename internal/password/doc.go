@@ -1,0 +1,12 @@
+// Package password makes, checks and imports password hashes, and says which passwords may be used. It knows no user,
+// no database and no request.
+//
+// A [Hasher] bounds what hashing costs: so many at a time, so many waiting, so much memory. With [Hasher.Outsource] the
+// work is done by a process of its own, which calls [Serve]. New hashes are argon2id (RFC 9106). [Import] takes those
+// of other systems; each is checked as it is and replaced at the next successful sign-in, for which [Hasher.Verify]
+// says that it is stale. [CheckPolicy] is for new passwords only.
+//
+// Files: hasher.go is the queue and the two questions; compute.go computes one key; process.go does so elsewhere;
+// formats.go reads and writes stored hashes, and bounds.go says what they may cost; policy.go has the rules for new
+// passwords.
+package password

@@ -1,0 +1,228 @@
+package password
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/text/unicode/norm"
+)
+
+// ErrQueueFull: as many passwords as may wait are waiting already. Answer 503 with Retry-After.
+var ErrQueueFull = errors.New("too many passwords are being checked at the moment")
+
+// ErrUnavailable: the process for password hashes is gone, and another one could not be started.
+var ErrUnavailable = errors.New("the process for password hashes is gone")
+
+// Config says what a new password hash costs, and how much of that may happen at a time. A zero field takes its
+// default.
+type Config struct {
+	Memory  uint32 // KiB for each hash; default 19456, OWASP's first choice for argon2id together with the next two
+	Time    uint32 // passes over the memory; default 2
+	Threads uint8  // lanes; default 1
+
+	// Concurrency is how many hashes run at a time, so Concurrency × Memory is the memory bill; default the CPUs that
+	// the process may use, less one for everything else.
+	Concurrency int
+	Queue       int // how many may wait beyond those that run; default 32 × Concurrency
+
+	// Command runs a program that calls [Serve] with its last argument, a number; default none: this process hashes.
+	Command []string
+}
+
+const (
+	saltSize = 16 // bytes: RFC 9106 section 3.1
+	keySize  = 32 // bytes
+)
+
+// Hasher makes and checks password hashes. All hashing of the process goes through its slots: a flood of sign-ins costs
+// a bounded amount of CPU and memory, and whoever comes when the queue is full is told so at once instead of waiting
+// for longer than his client does. It is safe for concurrent use.
+//
+// Passwords are normalised to NFKC before they are hashed (NIST SP 800-63B): the same password typed on a keyboard that
+// composes its accents otherwise is the same password. A hash that was imported may have been made without that, so
+// where the two forms of a password differ, both are tried.
+//
+// An unknown user costs what a user with a hash of the current parameters costs. A user whose imported hash was not yet
+// replaced costs what that hash asks for, which a clock can see until that user's next successful sign-in; nothing but
+// a rehash cures it.
+type Hasher struct {
+	current storedHash // the parameters of new hashes; salt and key are empty
+	dummy   string     // a hash of the current parameters that no password fits
+
+	entrance *semaphore.Weighted // running and waiting; never waited for
+	slots    *semaphore.Weighted // running
+	memory   *semaphore.Weighted // KiB in use: an imported hash may ask for more than ours do
+	budget   int64               // KiB that memory was made with
+	inside   atomic.Int64
+	places   int // running and waiting, at most
+	atATime  int
+
+	worker  *worker                                                      // nil: this process computes
+	compute func(h *storedHash, password string) (key []byte, err error) // [computeKey], or the worker's
+}
+
+// New returns a hasher. Its error says which cost is out of bounds.
+func New(cfg Config) (*Hasher, error) {
+	cfg.Memory = cmp.Or(cfg.Memory, 19456)
+	cfg.Time = cmp.Or(cfg.Time, 2)
+	cfg.Threads = cmp.Or(cfg.Threads, 1)
+	// Unlike NumCPU, GOMAXPROCS knows the container's share.
+	cfg.Concurrency = cmp.Or(cfg.Concurrency, max(1, runtime.GOMAXPROCS(0)-1))
+	cfg.Queue = cmp.Or(cfg.Queue, 32*cfg.Concurrency)
+	if cfg.Concurrency < 1 || cfg.Concurrency > 1<<16 {
+		return nil, fmt.Errorf("password hashes at a time: must be 1 to %d", 1<<16)
+	}
+	if cfg.Queue < 1 || cfg.Queue > 1<<24 {
+		return nil, fmt.Errorf("the queue for password hashes: must be 1 to %d", 1<<24)
+	}
+	current := storedHash{algorithm: argon2idHash, memory: cfg.Memory, cost: cfg.Time, lanes: uint32(cfg.Threads)}
+	if err := current.checkCost(); err != nil {
+		return nil, fmt.Errorf("the cost of new password hashes: %w", err)
+	}
+	dummy := current
+	dummy.salt, dummy.key = make([]byte, saltSize), make([]byte, keySize)
+	rand.Read(dummy.salt)
+	rand.Read(dummy.key)
+	budget := max(int64(cfg.Concurrency)*int64(cfg.Memory), maxMemory)
+	return &Hasher{
+		current:  current,
+		dummy:    dummy.encode(),
+		entrance: semaphore.NewWeighted(int64(cfg.Concurrency + cfg.Queue)),
+		places:   cfg.Concurrency + cfg.Queue,
+		atATime:  cfg.Concurrency,
+		slots:    semaphore.NewWeighted(int64(cfg.Concurrency)),
+		memory:   semaphore.NewWeighted(budget),
+		budget:   budget,
+		compute:  computeKey,
+	}, nil
+}
+
+// Outsource starts the process that hashes from now on. Call it before the first hash.
+func (h *Hasher) Outsource(command []string, log *slog.Logger) {
+	worker, err := startWorker(command, h.atATime, log)
+	if err != nil {
+		log.Warn("the process for password hashes cannot be started: this one hashes, and the rest is slower", "error", err)
+		return
+	}
+	h.worker, h.compute = worker, worker.compute
+	h.slots = semaphore.NewWeighted(int64(h.atATime + 1)) // one is on its way, so that the process does not wait for us
+}
+
+// Close ends the process that [Hasher.Outsource] started.
+func (h *Hasher) Close() {
+	if h.worker != nil {
+		h.worker.close()
+	}
+}
+
+// Hash returns the PHC string to store for a password. It does not ask the policy: see [CheckPolicy].
+func (h *Hasher) Hash(ctx context.Context, password string) (phc string, err error) {
+	if len(password) > MaxSize {
+		return "", tooLong(len(password))
+	}
+	made := h.current
+	made.salt, made.key = make([]byte, saltSize), make([]byte, keySize)
+	rand.Read(made.salt)
+	leave, err := h.enter(ctx, &made)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	if made.key, err = h.compute(&made, norm.NFKC.String(password)); err != nil {
+		return "", fmt.Errorf("hashing a password: %w", err)
+	}
+	return made.encode(), nil
+}
+
+// Verify tells whether the password is the one that a stored hash was made of. It is stale when it is right and its
+// hash is not what [Hasher.Hash] would make today: replace it while the password is at hand. A wrong password is no
+// error. The errors are [ErrQueueFull], [ErrUnavailable], the context's, and that the stored hash is damaged or asks
+// for more than the bounds allow; that is found before anything is computed.
+func (h *Hasher) Verify(ctx context.Context, phc, password string) (ok, stale bool, err error) {
+	stored, err := parse(phc)
+	if err != nil {
+		return false, false, fmt.Errorf("the stored password hash cannot be used: %w", err)
+	}
+	if len(password) > MaxSize {
+		return false, false, nil
+	}
+	leave, err := h.enter(ctx, stored)
+	if err != nil {
+		return false, false, err
+	}
+	defer leave()
+	normal := norm.NFKC.String(password)
+	if ok, err = h.match(stored, normal); err != nil {
+		return false, false, err
+	}
+	asTyped := false
+	if normal != password { // whether the first one fits or not, so that the time tells nothing
+		if asTyped, err = h.match(stored, password); err != nil {
+			return false, false, err
+		}
+	}
+	return ok || asTyped, !ok && asTyped || ok && !h.isCurrent(stored), nil
+}
+
+// VerifyUnknown does for a user that does not exist the work that Verify does for one with a wrong password.
+func (h *Hasher) VerifyUnknown(ctx context.Context, password string) error {
+	_, _, err := h.Verify(ctx, h.dummy, password)
+	return err
+}
+
+// Places is how many passwords may be checked or wait for it at a time.
+func (h *Hasher) Places() int { return h.places }
+
+// Queued is how many passwords are being checked or wait for it, for a gauge.
+func (h *Hasher) Queued() int { return int(h.inside.Load()) }
+
+func (h *Hasher) isCurrent(stored *storedHash) bool {
+	c := &h.current
+	return stored.algorithm == c.algorithm &&
+		stored.memory == c.memory && stored.cost == c.cost && stored.lanes == c.lanes &&
+		len(stored.salt) >= saltSize && len(stored.key) == keySize
+}
+
+func (h *Hasher) match(stored *storedHash, password string) (bool, error) {
+	key, err := h.compute(stored, password)
+	if err != nil {
+		return false, fmt.Errorf("checking a password: %w", err)
+	}
+	return subtle.ConstantTimeCompare(key, stored.key) == 1 && stored.tellsApart(password), nil
+}
+
+// enter takes what one hash needs: a place in the queue or nothing, then its memory, then a slot. Every one of them is
+// first come, first served, and all take them in this order, so that nobody waits for ever.
+func (h *Hasher) enter(ctx context.Context, p *storedHash) (leave func(), err error) {
+	if !h.entrance.TryAcquire(1) {
+		return nil, ErrQueueFull
+	}
+	h.inside.Add(1)
+	kib := min(p.kibibytes(), h.budget)
+	back := func() {
+		h.inside.Add(-1)
+		h.entrance.Release(1)
+	}
+	if err := h.memory.Acquire(ctx, kib); err != nil {
+		back()
+		return nil, fmt.Errorf("waiting to check a password: %w", err)
+	}
+	if err := h.slots.Acquire(ctx, 1); err != nil {
+		h.memory.Release(kib)
+		back()
+		return nil, fmt.Errorf("waiting to check a password: %w", err)
+	}
+	return func() {
+		h.slots.Release(1)
+		h.memory.Release(kib)
+		back()
+	}, nil
+}

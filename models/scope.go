@@ -1,0 +1,54 @@
+package models
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// The scopes that mean something to Curfew itself.
+const (
+	ScopeAdmin       = "admin"       // the admin API; must be asked for by name
+	ScopeSettings    = "settings"    // the settings API
+	ScopeRevocations = "revocations" // the revocation feed
+)
+
+const maxScopes = 64 // of a client
+
+var scopeToken = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]{1,64}$`) // RFC 6749 section 3.3
+
+func (c *Client) setScopes(scopes []string) error {
+	for i, sc := range scopes {
+		switch {
+		case !scopeToken.MatchString(sc):
+			return invalid("the scope %q: must be 1 to 64 printable characters without space, quote and backslash", sc)
+		case slices.Contains(scopes[:i], sc):
+			return invalid("the scope %q is there twice", sc)
+		}
+	}
+	if len(scopes) > maxScopes {
+		return invalid("%d scopes: must be at most %d", len(scopes), maxScopes)
+	}
+	c.Scopes = strings.Join(scopes, " ")
+	return nil
+}
+
+// GrantedScope is what a client gets for what it asks for (RFC 6749 section 3.3): what it was registered with; without
+// a request all of that but admin, which must be asked for by name, and which [Store.SignIn] gives to admins only. It
+// returns [ErrScope] for anything else.
+func GrantedScope(c *Client, requested string) (string, error) {
+	allowed := strings.Fields(c.Scopes)
+	if requested == "" {
+		return strings.Join(slices.DeleteFunc(allowed, func(sc string) bool { return sc == ScopeAdmin }), " "), nil
+	}
+	var granted []string
+	for _, sc := range strings.Split(requested, " ") {
+		if !slices.Contains(allowed, sc) {
+			return "", ErrScope
+		}
+		if !slices.Contains(granted, sc) {
+			granted = append(granted, sc)
+		}
+	}
+	return strings.Join(granted, " "), nil
+}

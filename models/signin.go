@@ -1,0 +1,259 @@
+package models
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// Origin is where a request came from.
+type Origin struct {
+	IP        string
+	UserAgent string
+}
+
+func (o Origin) clean() Origin {
+	return Origin{IP: cleanText(o.IP, 64), UserAgent: cleanText(o.UserAgent, maxUserAgent)}
+}
+
+// SignIn is a password grant whose client and password have been checked.
+type SignIn struct {
+	User     *User
+	Client   *Client
+	Scope    string    // granted already; see [GrantedScope]
+	DeviceID uuid.UUID // what the app says it is; uuid.Nil for a new device
+	Name     string    // of a new device
+	Origin   Origin
+}
+
+// SignIn makes a device and its first tokens, or signs the same device in again: same user, same client, same GUID. A
+// GUID that nobody has becomes the new device's; one that belongs to somebody else is not touched, and a fresh one is
+// given. With too many devices the longest unseen is signed out.
+//
+// It signs in the user only as it was when the password was checked: a password that was changed, or a user that was
+// disabled or deleted since then, is [ErrCredentials]. The scope admin for somebody else is [ErrScope]; the audit log
+// tells of it, so that a password is not tried out in silence.
+func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
+	name, err := CleanName(in.Name)
+	if err != nil {
+		return nil, err
+	}
+	in.Name, in.Origin = name, in.Origin.clean()
+	var w *signingIn
+	_, err = s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
+		w = &signingIn{SignIn: in, self: Actor{
+			Entity: EntityUser, ID: in.User.ID.String(), IP: in.Origin.IP, UserAgent: in.Origin.UserAgent,
+		}}
+		for _, step := range []func(*gorm.DB, *signingIn) error{s.admit, s.findDevice, s.issue} {
+			if err := step(tx, w); err != nil {
+				return nil, err
+			}
+		}
+		return &w.out, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Stats.SignIns.Add(1)
+	if w.again {
+		s.Stats.SignInsAgain.Add(1)
+	}
+	return s.grant(w.device, in.Client, w.device.Scope, w.now)
+}
+
+// signingIn is a sign-in under way: [Store.admit], then [Store.findDevice], then [Store.issue], in one transaction.
+type signingIn struct {
+	SignIn
+	self   Actor
+	device *Device
+	again  bool    // the device was there
+	out    SignOut // what the sign-in signs out
+	signInState
+}
+
+// signInState is what decides about the issue time of a sign-in, all of one snapshot.
+type signInState struct {
+	now, horizon Micros
+	validFrom    Micros // of user, client and everyone
+	others       int    // devices of the user that are signed in, without the one that signs in again
+}
+
+// admit locks the user's row, so that sign-ins of the same user come one after the other, and looks whether the user is
+// still who was authenticated.
+func (s *Store) admit(tx *gorm.DB, w *signingIn) error {
+	u, err := s.lockUser(tx, w.User.ID)
+	if err != nil {
+		return whenNotFound(err, ErrCredentials)
+	}
+	if u.PasswordVersion != w.User.PasswordVersion || u.DisabledAt != 0 {
+		return ErrCredentials
+	}
+	if u.Admin || !slices.Contains(strings.Fields(w.Scope), ScopeAdmin) {
+		return nil
+	}
+	now, err := s.now(tx)
+	if err != nil {
+		return err
+	}
+	refused := AuditEvent{At: now, Type: AuditAdminRefused, UserID: u.ID.String(), ClientID: w.Client.ID}
+	if err := s.audit(tx, refused, w.self); err != nil {
+		return err
+	}
+	return commitAndFail(ErrScope)
+}
+
+// findDevice finds the device that signs in again, whose older tokens die, or begins a new one; and makes room for it.
+func (s *Store) findDevice(tx *gorm.DB, w *signingIn) error {
+	w.device = &Device{ID: w.DeviceID, UserID: w.User.ID, ClientID: w.Client.ID, Name: w.Name}
+	own := uuid.Nil
+	if w.DeviceID != uuid.Nil {
+		var mine []*Device
+		if err := s.raw(tx, `SELECT * FROM devices WHERE id = @id AND user_id = @user AND client_id = @client {lock}`,
+			args{"id": w.DeviceID, "user": w.User.ID, "client": w.Client.ID}).Scan(&mine).Error; err != nil {
+			return err
+		}
+		if w.again = len(mine) == 1; w.again {
+			w.device, own = mine[0], mine[0].ID
+		}
+	}
+	if err := s.readSignInState(tx, w, own); err != nil {
+		return err
+	}
+	if surplus := w.others + 1 - s.cfg.MaxDevicesPerUser; surplus > 0 {
+		if err := s.makeRoom(tx, &w.out, w.User.ID, own, surplus); err != nil {
+			return err
+		}
+	}
+	if !w.again {
+		return nil
+	}
+	// A device that is out already has no tokens, and makes no event.
+	var alive bool
+	if err := s.row(tx, `SELECT `+aliveDevice+` FROM devices d, users u, clients c, realm r
+		WHERE d.id = @id AND`+ruleJoin, args{"id": own}, &alive); err != nil {
+		return err
+	}
+	if alive {
+		if err := s.revokeDevices(tx, &w.out, []*Device{w.device}, ReasonSignedInAgain, w.self, nil); err != nil {
+			return err
+		}
+	}
+	w.device.ValidFrom = max(w.device.ValidFrom, w.device.IssuedAt)
+	return nil
+}
+
+// issue finds the issue time, above every valid_from and not above the horizon, and writes the device.
+func (s *Store) issue(tx *gorm.DB, w *signingIn) error {
+	d, own := w.device, uuid.Nil
+	if w.again {
+		own = d.ID
+	}
+	issued := max(w.now, w.validFrom+1, d.ValidFrom+1)
+	for issued > w.horizon {
+		if err := s.pushHorizonIn(tx, issued); err != nil {
+			return err
+		}
+		if err := s.readSignInState(tx, w, own); err != nil {
+			return err
+		}
+		issued = max(w.now, w.validFrom+1, d.ValidFrom+1)
+	}
+	s.keepHorizonAhead(w.now, w.horizon)
+
+	d.SignedInAt, d.IssuedAt, d.RotatedAt, d.LastSeenAt = issued, issued, w.now, w.now
+	if w.again {
+		d.RefreshID = nextRefreshID(d.RefreshID)
+	} else {
+		d.RefreshID, d.CreatedAt = uuid.New(), w.now
+		d.ValidFrom = issued - 1 // a row of the same GUID may have been removed: its tokens, issued before, stay dead
+	}
+	d.PreviousRefreshID = uuid.Nil
+	d.EndsAt = never
+	if s.cfg.DeviceMaxAge > 0 {
+		d.EndsAt = w.now.Add(s.cfg.DeviceMaxAge)
+	}
+	life := s.cfg.RefreshTTL
+	if !w.Client.HasGrant(GrantRefreshToken) {
+		life = s.cfg.AccessTTL + 2*time.Second // what rounding up can add
+	}
+	d.ExpiresAt = min(w.now.Add(life), d.EndsAt)
+	d.Scope, d.IP, d.UserAgent = w.Scope, w.Origin.IP, w.Origin.UserAgent
+	kind, store := AuditSignedIn, s.insertDevice
+	if w.again {
+		kind, store = AuditSignedInAgain, s.updateDevice
+	}
+	if err := store(tx, d); err != nil {
+		return err
+	}
+	return s.audit(tx, AuditEvent{
+		At: w.now, Type: kind, UserID: d.UserID.String(), ClientID: d.ClientID, DeviceID: d.ID.String(),
+		Detail: detail{"name": d.Name, "scope": d.Scope},
+	}, w.self)
+}
+
+// readSignInState comes after the user's row was locked: it is newer than what that waited for, and the user's devices
+// do not become more.
+func (s *Store) readSignInState(tx *gorm.DB, w *signingIn, own uuid.UUID) error {
+	var version int64
+	err := s.row(tx, `SELECT c.version, {greatest}(u.valid_from, c.valid_from, r.valid_from), r.horizon, {now},
+			(SELECT count(*)`+otherDevices+`)
+		FROM users u, clients c, realm r WHERE u.id = @user AND c.id = @client`,
+		args{"user": w.User.ID, "client": w.Client.ID, "device": own},
+		&version, &w.validFrom, &w.horizon, &w.now, &w.others)
+	if err == nil && version != w.Client.Version {
+		return errStaleClient
+	}
+	return whenNotFound(err, ErrClientCredentials)
+}
+
+// otherDevices are those of a user that are signed in, but for one.
+const otherDevices = ` FROM devices d, users u, clients c, realm r
+	WHERE d.user_id = @user AND d.id <> @device AND` + ruleJoin + `AND ` + aliveDevice
+
+// makeRoom signs out the longest unseen of the other devices.
+func (s *Store) makeRoom(tx *gorm.DB, out *SignOut, user, device uuid.UUID, surplus int) error {
+	var unseen []*Device
+	if err := s.raw(tx, `SELECT d.*`+otherDevices+` ORDER BY d.last_seen_at, d.id LIMIT @surplus {lock d}`,
+		args{"user": user, "device": device, "surplus": surplus}).Scan(&unseen).Error; err != nil {
+		return err
+	}
+	return s.revokeDevices(tx, out, unseen, ReasonTooManyDevices, Actor{Entity: EntityPolicy}, nil)
+}
+
+func (s *Store) updateDevice(tx *gorm.DB, d *Device) error {
+	res := tx.Model(d).Select("*").Omit("id", "user_id", "client_id", "name", "created_at").Updates(d)
+	if res.Error == nil && res.RowsAffected != 1 {
+		return errAgain
+	}
+	return res.Error
+}
+
+// insertDevice stores a new device. Where somebody has its GUID it gets a fresh one, and the answer does not tell.
+func (s *Store) insertDevice(tx *gorm.DB, d *Device) error {
+	for try := 0; ; try++ {
+		if d.ID == uuid.Nil || try > 0 {
+			var err error
+			if d.ID, err = uuid.NewV7(); err != nil {
+				return err
+			}
+		}
+		n, err := s.exec(tx, `INSERT INTO devices (
+				id, user_id, refresh_id, previous_refresh_id, rotated_at, issued_at, signed_in_at, valid_from,
+				expires_at, ends_at, last_seen_at, created_at, client_id, name, scope, ip, user_agent)
+			VALUES (@id, @user, @refresh, @previous, @rotated, @issued, @signed, @valid,
+				@expires, @ends, @seen, @created, @client, @name, @scope, @ip, @agent)
+			ON CONFLICT (id) DO NOTHING`, args{
+			"id": d.ID, "user": d.UserID, "refresh": d.RefreshID, "previous": d.PreviousRefreshID, "rotated": d.RotatedAt,
+			"issued": d.IssuedAt, "signed": d.SignedInAt, "valid": d.ValidFrom, "expires": d.ExpiresAt, "ends": d.EndsAt,
+			"seen": d.LastSeenAt, "created": d.CreatedAt, "client": d.ClientID, "name": d.Name, "scope": d.Scope,
+			"ip": d.IP, "agent": d.UserAgent,
+		})
+		if n > 0 || err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package models
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// What the two tokens are made of. None is stored: an access token is signed, a refresh token is derived.
+
+// Claims are an access token's, RFC 9068 section 2.2, and our three: device_id, rid, iat_us.
+type Claims struct {
+	Issuer    string           `json:"iss"`
+	Subject   string           `json:"sub"`
+	Audience  jwt.ClaimStrings `json:"aud"`
+	ExpiresAt int64            `json:"exp"` // seconds
+	IssuedAt  int64            `json:"iat"` // seconds
+	ID        string           `json:"jti"`
+	ClientID  string           `json:"client_id"`
+	Scope     string           `json:"scope,omitempty"`
+	DeviceID  string           `json:"device_id,omitempty"` // none in a client's own token
+	RefreshID string           `json:"rid,omitempty"`       // the refresh id of the same answer
+	IssuedUS  int64            `json:"iat_us"`              // the issue time, microseconds
+}
+
+func init() {
+	jwt.MarshalSingleStringAsArray = false // one audience is a string, as most readers expect
+}
+
+// HasScope tells whether the token carries one scope.
+func (c *Claims) HasScope(scope string) bool { return slices.Contains(strings.Fields(c.Scope), scope) }
+
+// Grant is what a token request is answered with.
+type Grant struct {
+	AccessToken  string
+	ExpiresIn    time.Duration // whole seconds; the token lives at least that long
+	RefreshToken string        // none for a client's own token, and for a client without the grant
+	Scope        string
+	DeviceID     uuid.UUID // uuid.Nil for a client's own token
+	UserID       uuid.UUID
+	Claims       *Claims
+}
+
+// grant makes the tokens of a device's present state.
+func (s *Store) grant(d *Device, c *Client, scope string, now Micros) (*Grant, error) {
+	g, err := s.sign(Claims{
+		Subject:  d.UserID.String(),
+		ClientID: d.ClientID, Scope: scope, DeviceID: d.ID.String(), RefreshID: d.RefreshID.String(),
+	}, d.IssuedAt, now, d.ExpiresAt)
+	if err != nil {
+		return nil, err
+	}
+	g.DeviceID, g.UserID = d.ID, d.UserID
+	if c.HasGrant(GrantRefreshToken) {
+		g.RefreshToken = s.secret.refreshToken(refreshToken{DeviceID: d.ID, RefreshID: d.RefreshID})
+	}
+	return g, nil
+}
+
+// GrantClient issues a token for a client itself, RFC 6749 section 4.4: no device, no row, sub is the client. Call it
+// from [Store.WithClient]: its statement makes sure that the client is still as it was authenticated.
+func (s *Store) GrantClient(ctx context.Context, c *Client, scope string) (*Grant, error) {
+	for try := 0; ; try++ {
+		var issued, now, horizon Micros
+		err := s.read(ctx, func(tx *gorm.DB) error {
+			return s.row(tx, `SELECT {greatest}({now}, c.valid_from + 1, r.valid_from + 1), {now}, r.horizon
+				FROM clients c, realm r WHERE c.id = @client AND c.version = @version`,
+				args{"client": c.ID, "version": c.Version}, &issued, &now, &horizon)
+		})
+		if err != nil {
+			return nil, whenNotFound(err, errStaleClient)
+		}
+		s.keepHorizonAhead(now, horizon)
+		if issued <= horizon {
+			return s.sign(Claims{Subject: c.ID, ClientID: c.ID, Scope: scope}, issued, now, 0)
+		}
+		if try == maxRetries {
+			return nil, errAgain
+		}
+		if err := s.pushHorizon(ctx, issued); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// sign makes an access token. issued is the issue time, now the clock's value that went into it. Lifetimes round up:
+// the token lives at least as long as ExpiresIn says. until, if not 0, is the end of its device, which no token of it
+// outlives: a sign-out after that end would find nothing to do.
+func (s *Store) sign(c Claims, issued, now, until Micros) (*Grant, error) {
+	key := s.keys.Load().signer(now)
+	begin, seconds := (now + 999_999).Seconds(), int64((s.cfg.AccessTTL+time.Second-1)/time.Second)
+	if until != 0 {
+		seconds = max(0, min(seconds, until.Seconds()-begin))
+	}
+	c.Issuer, c.Audience, c.ID = s.cfg.Issuer, s.cfg.Audience, uuid.NewString()
+	c.IssuedAt, c.ExpiresAt = now.Seconds(), begin+seconds
+	c.IssuedUS = int64(issued)
+	payload, err := json.Marshal(&c)
+	if err != nil {
+		return nil, fmt.Errorf("the claims of an access token: %w", err)
+	}
+	text := make([]byte, 0, len(key.header)+2*len(payload)) // the signature fits in too, unless it is RSA's
+	text = append(append(text, key.header...), '.')
+	text = base64.RawURLEncoding.AppendEncode(text, payload)
+	signature, err := signingMethod(key.Alg).Sign(string(text), key.private)
+	if err != nil {
+		return nil, fmt.Errorf("sign with key %s: %w", key.KID, err)
+	}
+	text = base64.RawURLEncoding.AppendEncode(append(text, '.'), signature)
+	return &Grant{
+		AccessToken: string(text), ExpiresIn: time.Duration(seconds) * time.Second, Scope: c.Scope, Claims: &c,
+	}, nil
+}
+
+// signer is the newest key that may sign.
+func (ks *keySet) signer(now Micros) *SigningKey {
+	for _, k := range ks.all {
+		if k.ActivatesAt <= now {
+			return k
+		}
+	}
+	return ks.all[len(ks.all)-1]
+}
+
+func signingMethod(alg string) jwt.SigningMethod {
+	switch alg {
+	case "ES256":
+		return jwt.SigningMethodES256
+	case "EdDSA":
+		return jwt.SigningMethodEdDSA
+	case "RS256":
+		return jwt.SigningMethodRS256
+	}
+	return nil
+}
+
+// A refresh token is derived, not stored: version, id of the secret, device, refresh id, and an HMAC over them under a
+// key that comes from the server's secret. So the very same token can be made again for a retry; any token that was
+// ever issued is recognised, hence its replay too; and neither the database nor the secret alone makes one.
+type refreshToken struct {
+	DeviceID  uuid.UUID
+	RefreshID uuid.UUID
+}
+
+// nextRefreshID is random but for its first bytes, which name its token family: all refresh ids of one row, through
+// every rotation and sign-in. A device that is removed and signs in again under the same GUID has a new row and a new
+// family: its older tokens are no thief's, and are nothing to whoever has the GUID now.
+func nextRefreshID(last uuid.UUID) uuid.UUID {
+	id := uuid.New()
+	copy(id[:familySize], last[:familySize])
+	return id
+}
+
+// sameFamily tells whether two refresh ids were made for the same row.
+func sameFamily(a, b uuid.UUID) bool { return [familySize]byte(a[:]) == [familySize]byte(b[:]) }
+
+const familySize = 4
+
+const (
+	refreshTokenPrefix  = "curfew_rt_" // for secret scanners
+	refreshTokenVersion = 1
+	refreshTokenBody    = 1 + 4 + 16 + 16
+	refreshTokenSize    = refreshTokenBody + 32 // a multiple of 3: base64 leaves no spare bits
+)
+
+func (k *keyring) refreshToken(t refreshToken) string {
+	sub := k.current()
+	b := make([]byte, 0, refreshTokenSize)
+	b = append(b, refreshTokenVersion)
+	b = append(b, sub.id[:]...)
+	b = append(b, t.DeviceID[:]...)
+	b = append(b, t.RefreshID[:]...)
+	b = append(b, mac(sub.refresh, b)...)
+	return refreshTokenPrefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+// parseRefreshToken accepts exactly what refreshToken makes. It needs no database: a string that was never issued
+// changes nothing, even when it contains a real device's GUID.
+func (k *keyring) parseRefreshToken(s string) (t refreshToken, ok bool) {
+	s, ok = strings.CutPrefix(s, refreshTokenPrefix)
+	if !ok || len(s) != base64.RawURLEncoding.EncodedLen(refreshTokenSize) {
+		return t, false
+	}
+	b, err := strictBase64.DecodeString(s)
+	if err != nil || len(b) != refreshTokenSize || b[0] != refreshTokenVersion { // the decoder skips line breaks
+		return t, false
+	}
+	sub := k.byID([4]byte(b[1:5]))
+	if sub == nil || !hmac.Equal(b[refreshTokenBody:], mac(sub.refresh, b[:refreshTokenBody])) {
+		return t, false
+	}
+	return refreshToken{DeviceID: uuid.UUID(b[5:21]), RefreshID: uuid.UUID(b[21:37])}, true
+}
+
+// strictBase64 has one text for the same bytes, but for line breaks, which it skips.
+var strictBase64 = base64.RawURLEncoding.Strict()
