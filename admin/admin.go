@@ -1,18 +1,15 @@
-// Package admin is the private listener: devices, users, clients, the revocation log with its receipts, the audit log,
-// and the metrics. Every route but the health checks, the metrics and the profiles takes an access token with the
-// scope admin, of a user who is an admin now or of a client itself.
 package admin
 
 import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
-	"net/url"
 	"regexp"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
+	"curfew/internal/view"
 	"curfew/internal/web"
 	"curfew/models"
 )
@@ -37,8 +34,8 @@ type Admin struct {
 // New makes the listener.
 func New(cfg Config) (*Admin, error) {
 	engine, err := web.NewEngine(web.EngineConfig{
-		Listener: "admin", Store: cfg.Store, Metrics: cfg.Metrics, Logger: cfg.Logger, TrustedProxies: cfg.TrustedProxies, TLS: cfg.TLS,
-		Draining: cfg.Draining,
+		Listener: "admin", Store: cfg.Store, Metrics: cfg.Metrics, Logger: cfg.Logger,
+		TrustedProxies: cfg.TrustedProxies, TLS: cfg.TLS, Draining: cfg.Draining,
 	})
 	if err != nil {
 		return nil, err
@@ -67,47 +64,36 @@ func (a *Admin) routes() {
 
 	r.GET("/devices", web.Handle(a.listDevices))
 	r.DELETE("/devices", web.Handle(a.revokeDevices))
-	r.GET("/devices/:id", plain(a.getDevice))
-	r.PATCH("/devices/:id", plain(a.renameDevice))
+	r.GET("/devices/:id", web.HandleWithoutQuery(a.getDevice))
+	r.PATCH("/devices/:id", web.HandleWithoutQuery(a.renameDevice))
 	r.DELETE("/devices/:id", web.Handle(a.revokeDevice))
 
 	r.GET("/users", web.Handle(a.listUsers))
-	r.POST("/users", plain(a.createUser))
-	r.GET("/users/:id", plain(a.getUser))
+	r.POST("/users", web.HandleWithoutQuery(a.createUser))
+	r.GET("/users/:id", web.HandleWithoutQuery(a.getUser))
 	r.PATCH("/users/:id", web.Handle(a.updateUser))
 	r.DELETE("/users/:id", web.Handle(a.deleteUser))
 	r.GET("/users/:id/devices", web.Handle(a.listUserDevices))
 	r.DELETE("/users/:id/devices", web.Handle(a.revokeUser))
 
 	r.GET("/clients", web.Handle(a.listClients))
-	r.POST("/clients", plain(a.createClient))
-	r.GET("/clients/:id", plain(a.getClient))
-	r.PATCH("/clients/:id", plain(a.updateClient))
+	r.POST("/clients", web.HandleWithoutQuery(a.createClient))
+	r.GET("/clients/:id", web.HandleWithoutQuery(a.getClient))
+	r.PATCH("/clients/:id", web.HandleWithoutQuery(a.updateClient))
 	r.DELETE("/clients/:id", web.Handle(a.deleteClient))
-	r.POST("/clients/:id/secret", plain(a.rotateSecret))
+	r.POST("/clients/:id/secret", web.HandleWithoutQuery(a.rotateSecret))
 	r.DELETE("/clients/:id/devices", web.Handle(a.revokeClient))
 
 	r.GET("/revocations", web.Handle(a.listRevocations))
-	r.GET("/revocations/:seq", plain(a.getRevocation))
-	r.GET("/subscribers", plain(a.listSubscribers))
-	r.DELETE("/subscribers/:client_id/:name", plain(a.deleteSubscriber))
+	r.GET("/revocations/:seq", web.HandleWithoutQuery(a.getRevocation))
+	r.GET("/subscribers", web.HandleWithoutQuery(a.listSubscribers))
+	r.DELETE("/subscribers/:client_id/:name", web.HandleWithoutQuery(a.deleteSubscriber))
 	r.GET("/events", web.Handle(a.listEvents))
-}
-
-// plain handles a route that takes no parameter in the query. One that is there was meant to do something, dry_run for
-// one, and is not ignored.
-func plain(fn web.HandlerFunc) gin.HandlerFunc {
-	return web.Handle(func(c *gin.Context) error {
-		if _, err := web.Query(c); err != nil {
-			return err
-		}
-		return fn(c)
-	})
 }
 
 // pathID is a UUID in the path. Another form names nothing.
 func pathID(c *gin.Context) (uuid.UUID, error) {
-	id, ok := web.ParseUUID(c.Param("id"))
+	id, ok := view.ParseUUID(c.Param("id"))
 	if !ok {
 		return uuid.Nil, models.ErrNotFound
 	}
@@ -116,8 +102,8 @@ func pathID(c *gin.Context) (uuid.UUID, error) {
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// pathName is a client's id or a subscriber's name in the path. What cannot be one names nothing, and does not reach the
-// database: PostgreSQL takes no NUL and no broken UTF-8.
+// pathName is a client's id or a subscriber's name in the path. What cannot be one names nothing, and does not reach
+// the database: PostgreSQL takes no NUL and no broken UTF-8.
 func pathName(c *gin.Context, parameter string) (string, error) {
 	text := c.Param(parameter)
 	if !nameForm.MatchString(text) {
@@ -126,35 +112,14 @@ func pathName(c *gin.Context, parameter string) (string, error) {
 	return text, nil
 }
 
-// idFilter is a UUID in the query; uuid.Nil without one.
-func idFilter(q url.Values, parameter string) (uuid.UUID, error) {
-	text := q.Get(parameter)
-	if text == "" {
-		return uuid.Nil, nil
-	}
-	id, ok := web.ParseUUID(text)
-	if !ok {
-		return id, web.Invalid("%s: it takes a UUID in its canonical form", parameter)
-	}
-	return id, nil
-}
+// actor is the admin who asks, as the audit log names whoever does something.
+func actor(c *gin.Context) models.Actor { return web.ActorFrom(c, models.EntityAdmin) }
 
-// addressFilter is an address in the query, in the one form that is stored.
-func addressFilter(q url.Values) (string, error) {
-	text := q.Get("ip")
-	if text == "" {
-		return "", nil
+// page answers one page of a list, under the list's name.
+func page[V any](c *gin.Context, name string, list []V, next string) error {
+	body := gin.H{name: list}
+	if next != "" {
+		body["next_cursor"] = next
 	}
-	ip, ok := models.ParseIP(text)
-	if !ok {
-		return "", web.Invalid("ip: it takes an address, like 203.0.113.7 or 2001:db8::7")
-	}
-	return ip, nil
-}
-
-// answer sends JSON that no cache keeps.
-func answer(c *gin.Context, status int, body any) error {
-	c.Header("Cache-Control", "no-store")
-	c.JSON(status, body)
-	return nil
+	return web.OK(c, body)
 }

@@ -1,17 +1,9 @@
 package admin
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -19,155 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	"curfew/internal/apitest"
-	"curfew/internal/password"
-	"curfew/internal/testdb"
-	"curfew/internal/web"
 	"curfew/models"
 )
-
-func TestMain(m *testing.M) { os.Exit(apitest.Main("admin", testdb.Main(m), apitest.AllOperations)) }
-
-const testPassword = "correct horse battery"
-
-// setup is who made what a test starts with.
-var setup = models.Actor{Entity: models.EntityAdmin, ID: "cli"}
-
-// kit is a real admin listener on a real store, asked over real HTTP with a client's own admin token.
-type kit struct {
-	t     *testing.T
-	store *models.Store
-	adm   *Admin
-	http  *httptest.Server
-	token string
-	web   *models.Client
-}
-
-func forEachDB(t *testing.T, fn func(t *testing.T, k *kit)) {
-	t.Helper()
-	testdb.Each(t, func(t *testing.T, dbURL string) {
-		k := &kit{t: t}
-		cfg := models.Config{
-			DatabaseURL: dbURL, Issuer: "https://curfew.test", Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: 30 * time.Second,
-			Hash: password.Config{Memory: 64, Time: 1, Threads: 1},
-		}
-		_, err := models.Migrate(t.Context(), cfg)
-		must(t, err)
-		k.store, err = models.Open(t.Context(), cfg)
-		must(t, err)
-		t.Cleanup(func() { k.store.Close() })
-		k.adm, err = New(Config{Store: k.store, Metrics: web.NewMetrics(k.store), Logger: slog.New(slog.DiscardHandler), Pprof: true})
-		must(t, err)
-		k.http = httptest.NewServer(k.adm.Handler())
-		t.Cleanup(k.http.Close)
-		k.http.Client().Transport = apitest.Transport{Fail: t.Errorf, Listener: "admin"}
-		k.web, _, err = k.store.CreateClient(t.Context(), models.NewClient{
-			ID: "web", Public: true, Grants: []string{"password", "refresh_token"}, Scopes: []string{"settings", "admin"},
-		}, setup)
-		must(t, err)
-		_, _, err = k.store.CreateClient(t.Context(), models.NewClient{ID: "ops", Grants: []string{"client_credentials"}, Scopes: []string{"admin"}}, setup)
-		must(t, err)
-		k.own()
-		fn(t, k)
-	})
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// own gets the client a new token of its own.
-func (k *kit) own() {
-	k.t.Helper()
-	ops, err := k.store.GetClient(context.Background(), "ops")
-	must(k.t, err)
-	g, err := k.store.GrantClient(context.Background(), ops, "admin")
-	must(k.t, err)
-	k.token = g.AccessToken
-}
-
-func (k *kit) user(name string) *models.User {
-	k.t.Helper()
-	u, err := k.store.CreateUser(context.Background(), models.NewUser{Username: name, Password: testPassword}, setup)
-	must(k.t, err)
-	return u
-}
-
-func (k *kit) signIn(u *models.User, scope, ip string) *models.Grant {
-	k.t.Helper()
-	g, err := k.store.SignIn(context.Background(), models.SignIn{
-		User: u, Client: k.web, Scope: scope, Name: "phone of " + u.Username, Origin: models.Origin{IP: ip, UserAgent: "curl/8"},
-	})
-	must(k.t, err)
-	return g
-}
-
-func (k *kit) alive(g *models.Grant) bool {
-	_, err := k.store.CheckAccessToken(context.Background(), g.AccessToken)
-	return err == nil
-}
-
-type reply struct {
-	status int
-	header http.Header
-	body   string
-	json   map[string]any
-}
-
-func (r *reply) str(key string) string { s, _ := r.json[key].(string); return s }
-
-func (r *reply) list(key string) []map[string]any {
-	var all []map[string]any
-	for _, v := range r.json[key].([]any) {
-		all = append(all, v.(map[string]any))
-	}
-	return all
-}
-
-func (k *kit) ask(method, path, body string) *reply { return k.askAs(k.token, method, path, body) }
-
-func (k *kit) askAs(token, method, path, body string) *reply {
-	k.t.Helper()
-	kind := ""
-	if body != "" {
-		kind = "application/json"
-	}
-	return k.send(token, method, path, body, kind)
-}
-
-func (k *kit) send(token, method, path, body, kind string) *reply {
-	k.t.Helper()
-	r, err := http.NewRequestWithContext(context.Background(), method, k.http.URL+path, strings.NewReader(body))
-	must(k.t, err)
-	if token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
-	if kind != "" {
-		r.Header.Set("Content-Type", kind)
-	}
-	res, err := k.http.Client().Do(r)
-	must(k.t, err)
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	must(k.t, err)
-	a := &reply{status: res.StatusCode, header: res.Header, body: string(b)}
-	if method != http.MethodHead && strings.Contains(res.Header.Get("Content-Type"), "json") {
-		must(k.t, json.Unmarshal(b, &a.json))
-	}
-	return a
-}
-
-// want asks and fails on another status.
-func (k *kit) want(status int, method, path, body string) *reply {
-	k.t.Helper()
-	a := k.ask(method, path, body)
-	if a.status != status {
-		k.t.Fatalf("%s %s: %d %s, want %d", method, path, a.status, a.body, status)
-	}
-	return a
-}
 
 func TestRoutes(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
@@ -189,7 +34,8 @@ func TestScope(t *testing.T) {
 				continue
 			}
 			path := strings.NewReplacer(":id", uuid.NewString(), ":seq", "1", ":client_id", "x", ":name", "x").Replace(r.Path)
-			if a := k.askAs("", r.Method, path, ""); a.status != 401 || a.header.Get("WWW-Authenticate") != `Bearer realm="curfew"` {
+			if a := k.askAs("", r.Method, path, ""); a.status != 401 ||
+				a.header.Get("WWW-Authenticate") != `Bearer realm="curfew"` {
 				t.Errorf("%s %s without a token: %d", r.Method, path, a.status)
 			}
 			if a := k.askAs(plain.AccessToken, r.Method, path, ""); a.status != 403 || a.str("code") != "insufficient_scope" {
@@ -212,13 +58,23 @@ func TestScope(t *testing.T) {
 	})
 }
 
+// tenDevices are five of anna's and five of ben's, in turn.
+func (k *kit) tenDevices() (anna, ben *models.User, grants []*models.Grant) {
+	k.t.Helper()
+	anna, ben = k.user("anna"), k.user("ben")
+	for i := range 5 {
+		grants = append(grants,
+			k.signIn(anna, "settings", fmt.Sprintf("203.0.113.%d", i)), k.signIn(ben, "settings", "198.51.100.1"))
+	}
+	return anna, ben, grants
+}
+
+// level is that of the event of a sign-out.
+func level(a *reply) any { return a.json["revocation"].(map[string]any)["level"] }
+
 func TestDevices(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
-		anna, ben := k.user("anna"), k.user("ben")
-		var grants []*models.Grant
-		for i := range 5 {
-			grants = append(grants, k.signIn(anna, "settings", fmt.Sprintf("203.0.113.%d", i)), k.signIn(ben, "settings", "198.51.100.1"))
-		}
+		anna, _, grants := k.tenDevices()
 		seen := map[string]bool{}
 		for path := "/admin/devices?limit=3"; path != ""; {
 			page := k.want(200, "GET", path, "")
@@ -236,8 +92,10 @@ func TestDevices(t *testing.T) {
 			t.Fatalf("%d devices on all pages", len(seen))
 		}
 		for query, want := range map[string]int{
-			"user_id=" + anna.ID.String(): 5, "username=BEN": 5, "client_id=web": 10, "client_id=ops": 0, "status=active": 10, "status=revoked": 0,
-			"status=expired": 0, "ip=203.0.113.2": 1, "ip=::ffff:203.0.113.2": 1, "ip=2001:DB8::1": 0, "q=PHONE+OF+BEN": 5, "q=curl": 10, "q=%25": 0, "username=nobody": 0,
+			"user_id=" + anna.ID.String(): 5, "username=BEN": 5, "client_id=web": 10, "client_id=ops": 0, "status=active": 10,
+			"status=revoked": 0,
+			"status=expired": 0, "ip=203.0.113.2": 1, "ip=::ffff:203.0.113.2": 1, "ip=2001:DB8::1": 0, "q=PHONE+OF+BEN": 5,
+			"q=curl": 10, "q=%25": 0, "username=nobody": 0,
 			"user_id=" + anna.ID.String() + "&username=ben": 0, "username=anna&q=phone&status=active": 5,
 		} {
 			if n := len(k.want(200, "GET", "/admin/devices?"+query, "").list("devices")); n != want {
@@ -255,42 +113,60 @@ func TestDevices(t *testing.T) {
 		if d := k.want(200, "GET", "/admin/devices/"+id, ""); d.str("status") != "revoked" {
 			t.Fatalf("%s", d.body)
 		}
-		if again := k.want(200, "DELETE", "/admin/devices/"+id, ""); again.json["count"] != 0.0 || again.json["revocation"] == nil {
+		if again := k.want(200, "DELETE", "/admin/devices/"+id, ""); again.json["count"] != 0.0 ||
+			again.json["revocation"] == nil {
 			t.Fatalf("%s", again.body)
 		}
 		k.want(404, "DELETE", "/admin/devices/"+uuid.NewString(), "")
+	})
+}
 
-		// By filter: a dry run does nothing, the real one ends exactly what the list shows.
+// A dry run does nothing, the real one ends exactly what the list shows.
+func TestRevokeDevices(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		anna, _, grants := k.tenDevices()
+		k.want(200, "DELETE", "/admin/devices/"+grants[0].DeviceID.String(), "")
 		if dry := k.want(200, "DELETE", "/admin/devices?q=203.&dry_run=true", ""); dry.json["count"] != 0.0 {
 			t.Fatalf("%s", dry.body)
 		}
-		if dry := k.want(200, "DELETE", "/admin/devices?ip=198.51.100.1&dry_run=true", ""); dry.json["count"] != 5.0 || dry.json["dry_run"] != true || !k.alive(grants[1]) {
+		if dry := k.want(200, "DELETE", "/admin/devices?ip=198.51.100.1&dry_run=true", ""); dry.json["count"] != 5.0 ||
+			dry.json["dry_run"] != true || !k.alive(grants[1]) {
 			t.Fatalf("%s", dry.body)
 		}
-		if out := k.want(200, "DELETE", "/admin/devices?ip=198.51.100.1", ""); out.json["count"] != 5.0 || k.alive(grants[1]) || !k.alive(grants[2]) {
+		if out := k.want(200, "DELETE", "/admin/devices?ip=198.51.100.1", ""); out.json["count"] != 5.0 ||
+			k.alive(grants[1]) || !k.alive(grants[2]) {
 			t.Fatalf("%s", out.body)
 		}
-		level := func(a *reply) any { return a.json["revocation"].(map[string]any)["level"] }
-		if out := k.want(200, "DELETE", "/admin/devices?username=Anna&status=active", ""); level(out) != "user" || out.json["count"] != 4.0 || k.alive(grants[2]) {
+		if out := k.want(200, "DELETE", "/admin/devices?username=Anna&status=active", ""); level(out) != "user" ||
+			out.json["count"] != 4.0 || k.alive(grants[2]) {
 			t.Fatalf("%s", out.body)
 		}
 		k.signIn(anna, "settings", "203.0.113.1")
 		if out := k.want(200, "DELETE", "/admin/users/"+anna.ID.String()+"/devices", ""); level(out) != "user" {
 			t.Fatalf("%s", out.body)
 		}
-		if out := k.want(200, "DELETE", "/admin/devices?client_id=web", ""); level(out) != "client" || out.json["count"] != nil {
+		if out := k.want(200, "DELETE", "/admin/devices?client_id=web", ""); level(out) != "client" ||
+			out.json["count"] != nil {
 			t.Fatalf("%s", out.body)
 		}
 		if out := k.want(200, "DELETE", "/admin/clients/web/devices", ""); level(out) != "client" {
 			t.Fatalf("%s", out.body)
 		}
-		if list := k.want(200, "GET", "/admin/users/"+anna.ID.String()+"/devices?status=revoked", ""); len(list.list("devices")) != 6 {
+		list := k.want(200, "GET", "/admin/users/"+anna.ID.String()+"/devices?status=revoked", "")
+		if len(list.list("devices")) != 6 {
 			t.Fatalf("%s", list.body)
 		}
-		// Everyone takes a word.
+	})
+}
+
+// Everyone must be said.
+func TestRevokeEveryone(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		anna, ben := k.user("anna"), k.user("ben")
 		last := k.signIn(anna, "settings", "203.0.113.1")
 		k.signIn(ben, "settings", "198.51.100.1")
-		if dry := k.want(200, "DELETE", "/admin/devices?dry_run=true", ""); dry.json["count"] != 2.0 || dry.json["dry_run"] != true {
+		if dry := k.want(200, "DELETE", "/admin/devices?dry_run=true", ""); dry.json["count"] != 2.0 ||
+			dry.json["dry_run"] != true {
 			t.Fatalf("%s", dry.body)
 		}
 		for _, query := range []string{"", "?confirm=yes", "?dry_run=false", "?dry_run=true&confirm=yes", "?wait=1s"} {
@@ -299,9 +175,12 @@ func TestDevices(t *testing.T) {
 			}
 		}
 		for _, query := range []string{
-			"confirm=everyone&ip=1.1.1.1", "confirm=everyone&ip=1.1.1.1&dry_run=true", "user_id=", "username=", "client_id=", "status=", "ip=", "q=", "confirm=",
-			"confirm=everyone&user_id=", "user=x", "dry_run=1&confirm=everyone", "dry_run=&confirm=everyone", "dry_run=true&wait=never", "confirm=everyone&wait=11s",
-			"confirm=everyone&confirm=everyone", "confirm=everyone&limit=1", "ip=203.0.113", "user_id=" + strings.ReplaceAll(anna.ID.String(), "-", ""),
+			"confirm=everyone&ip=1.1.1.1", "confirm=everyone&ip=1.1.1.1&dry_run=true", "user_id=", "username=", "client_id=",
+			"status=", "ip=", "q=", "confirm=",
+			"confirm=everyone&user_id=", "user=x", "dry_run=1&confirm=everyone", "dry_run=&confirm=everyone",
+			"dry_run=true&wait=never", "confirm=everyone&wait=11s",
+			"confirm=everyone&confirm=everyone", "confirm=everyone&limit=1", "ip=203.0.113",
+			"user_id=" + strings.ReplaceAll(anna.ID.String(), "-", ""),
 		} {
 			if a := k.want(400, "DELETE", "/admin/devices?"+query, ""); a.str("code") != "invalid_request" {
 				t.Errorf("%s: %s", query, a.body)
@@ -331,10 +210,16 @@ func TestUsers(t *testing.T) {
 		k.want(400, "POST", "/admin/users", `{"username":"x"}`)
 		k.want(400, "POST", "/admin/users", `{"username":"x","password_hash":"md5"}`)
 		k.want(400, "POST", "/admin/users", `{"username":" x","password":"`+testPassword+`"}`)
-		k.want(201, "POST", "/admin/users", `{"username":"old","password_hash":"$2b$04$abcdefghijklmnopqrstuu5s3SzMWCqU1m9xk6nW4mPZtmyzXk6Ey","admin":true}`)
-		if list := k.want(200, "GET", "/admin/users?limit=1", ""); len(list.list("users")) != 1 || list.str("next_cursor") == "" {
+		k.want(
+			201, "POST", "/admin/users",
+			`{"username":"old","password_hash":"$2b$04$abcdefghijklmnopqrstuu5s3SzMWCqU1m9xk6nW4mPZtmyzXk6Ey","admin":true}`,
+		)
+		if list := k.want(200, "GET", "/admin/users?limit=1", ""); len(list.list("users")) != 1 ||
+			list.str("next_cursor") == "" {
 			t.Fatalf("%s", list.body)
-		} else if rest := k.want(200, "GET", "/admin/users?cursor="+url.QueryEscape(list.str("next_cursor")), ""); len(rest.list("users")) != 1 {
+		} else if rest := k.want(
+			200, "GET", "/admin/users?cursor="+url.QueryEscape(list.str("next_cursor")), "",
+		); len(rest.list("users")) != 1 {
 			t.Fatalf("%s", rest.body)
 		}
 		if list := k.want(200, "GET", "/admin/users?q=AN", ""); len(list.list("users")) != 1 {
@@ -356,11 +241,14 @@ func TestUsers(t *testing.T) {
 			must(t, err)
 		}
 		for password, want := range map[string]error{testPassword: models.ErrCredentials, "another good one": nil} {
-			if _, err := k.store.AuthenticateUser(t.Context(), models.PasswordAttempt{Username: "anna", Password: password, IP: "203.0.113.1"}); !errors.Is(err, want) {
+			if _, err := k.store.AuthenticateUser(
+				t.Context(), models.PasswordAttempt{Username: "anna", Password: password, IP: "203.0.113.1"},
+			); !errors.Is(err, want) {
 				t.Fatalf("%q after the password was set: %v", password, err)
 			}
 		}
-		if out := k.want(200, "PATCH", path, `{"username":"Anna B","admin":true}`); out.str("username") != "Anna B" || out.json["admin"] != true || out.json["revocation"] != nil {
+		if out := k.want(200, "PATCH", path, `{"username":"Anna B","admin":true}`); out.str("username") != "Anna B" ||
+			out.json["admin"] != true || out.json["revocation"] != nil {
 			t.Fatalf("%s", out.body)
 		}
 		k.want(409, "PATCH", path, `{"username":"old"}`)
@@ -383,26 +271,34 @@ func TestUsers(t *testing.T) {
 
 func TestClients(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
-		made := k.want(201, "POST", "/admin/clients", `{"client_id":"api","grants":["client_credentials"],"scopes":["revocations"],"introspect":true}`)
+		made := k.want(
+			201, "POST", "/admin/clients",
+			`{"client_id":"api","grants":["client_credentials"],"scopes":["revocations"],"introspect":true}`,
+		)
 		secret := made.str("client_secret")
 		if secret == "" || made.header.Get("Location") != "/admin/clients/api" {
 			t.Fatalf("%s", made.body)
 		}
 		k.want(409, "POST", "/admin/clients", `{"client_id":"api"}`)
 		for _, bad := range []string{
-			`{"client_id":"a b"}`, `{"client_id":"x","grants":["magic"]}`, `{"client_id":"x","scopes":["a b"]}`, `{"client_id":"x","public":true,"introspect":true}`,
-			`{"client_id":"x","public":true,"grants":["client_credentials"]}`, `{"client_id":"x","grants":["refresh_token"]}`, `{"client_id":7}`,
+			`{"client_id":"a b"}`, `{"client_id":"x","grants":["magic"]}`, `{"client_id":"x","scopes":["a b"]}`,
+			`{"client_id":"x","public":true,"introspect":true}`,
+			`{"client_id":"x","public":true,"grants":["client_credentials"]}`, `{"client_id":"x","grants":["refresh_token"]}`,
+			`{"client_id":7}`,
 		} {
 			k.want(400, "POST", "/admin/clients", bad)
 		}
 		if a := k.want(200, "GET", "/admin/clients/api", ""); strings.Contains(a.body, "secret") {
 			t.Fatalf("%s", a.body)
 		}
-		if list := k.want(200, "GET", "/admin/clients?limit=2", ""); len(list.list("clients")) != 2 || list.str("next_cursor") == "" {
+		if list := k.want(200, "GET", "/admin/clients?limit=2", ""); len(list.list("clients")) != 2 ||
+			list.str("next_cursor") == "" {
 			t.Fatalf("%s", list.body)
 		}
 		auth := func(secret string) error {
-			_, err := k.store.AuthenticateClient(t.Context(), models.ClientCredentials{ID: "api", Secret: secret, IP: "203.0.113.1"})
+			_, err := k.store.AuthenticateClient(
+				t.Context(), models.ClientCredentials{ID: "api", Secret: secret, IP: "203.0.113.1"},
+			)
 			return err
 		}
 		must(t, auth(secret))
@@ -412,10 +308,13 @@ func TestClients(t *testing.T) {
 		}
 		must(t, auth(next))
 		k.want(400, "POST", "/admin/clients/web/secret", "")
-		if a := k.want(200, "PATCH", "/admin/clients/api", `{"name":"Orders","scopes":[]}`); a.str("name") != "Orders" || len(a.json["scopes"].([]any)) != 0 {
+		if a := k.want(200, "PATCH", "/admin/clients/api", `{"name":"Orders","scopes":[]}`); a.str("name") != "Orders" ||
+			len(a.json["scopes"].([]any)) != 0 {
 			t.Fatalf("%s", a.body)
 		}
-		if a := k.want(200, "PATCH", "/admin/clients/api", `{"introspect":false,"grants":["password","refresh_token"]}`); a.json["introspect"] != false || fmt.Sprint(a.json["grants"]) != "[password refresh_token]" || a.str("name") != "Orders" {
+		less := `{"introspect":false,"grants":["password","refresh_token"]}`
+		if a := k.want(200, "PATCH", "/admin/clients/api", less); a.json["introspect"] != false ||
+			fmt.Sprint(a.json["grants"]) != "[password refresh_token]" || a.str("name") != "Orders" {
 			t.Fatalf("%s", a.body)
 		}
 		k.want(200, "DELETE", "/admin/clients/api", "")
@@ -430,7 +329,13 @@ func TestRevocationsAndReceipts(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		u := k.user("anna")
 		rs := models.SubscriberID{ClientID: "api", Name: "rs1"}
-		must(t, k.store.Subscribe(t.Context(), &models.Lease{SubscriberID: rs}, &models.Lease{SubscriberID: models.SubscriberID{ClientID: "api", Name: "rs2"}}))
+		must(
+			t,
+			k.store.Subscribe(
+				t.Context(), &models.Lease{SubscriberID: rs},
+				&models.Lease{SubscriberID: models.SubscriberID{ClientID: "api", Name: "rs2"}},
+			),
+		)
 		var seqs []int64
 		for range 4 {
 			g := k.signIn(u, "settings", "203.0.113.1")
@@ -439,17 +344,21 @@ func TestRevocationsAndReceipts(t *testing.T) {
 		}
 		must(t, k.store.Acknowledge(t.Context(), rs, seqs[3]))
 		page := k.want(200, "GET", "/admin/revocations?limit=3", "")
-		if list := page.list("revocations"); len(list) != 3 || list[0]["seq"] != float64(seqs[3]) || list[0]["reason"] != "revoked" || list[0]["initiating_entity"] != "admin" || list[0]["actor"] != "ops" {
+		if list := page.list("revocations"); len(list) != 3 || list[0]["seq"] != float64(seqs[3]) ||
+			list[0]["reason"] != "revoked" || list[0]["initiating_entity"] != "admin" || list[0]["actor"] != "ops" {
 			t.Fatalf("%s", page.body)
 		}
-		if rest := k.want(200, "GET", "/admin/revocations?limit=3&cursor="+page.str("next_cursor"), ""); len(rest.list("revocations")) != 1 {
+		if rest := k.want(
+			200, "GET", "/admin/revocations?limit=3&cursor="+page.str("next_cursor"), "",
+		); len(rest.list("revocations")) != 1 {
 			t.Fatalf("%s", rest.body)
 		}
 		k.want(400, "GET", "/admin/revocations?cursor="+page.str("next_cursor")+"A", "")
 		k.want(400, "GET", "/admin/revocations?level=planet", "")
 		r := k.want(200, "GET", fmt.Sprintf("/admin/revocations/%d", seqs[3]), "")
 		subs := r.list("subscribers")
-		if len(subs) != 2 || subs[0]["acknowledged"] != true || subs[0]["ms"] == nil || subs[1]["acknowledged"] != false || subs[1]["live"] != true {
+		if len(subs) != 2 || subs[0]["acknowledged"] != true || subs[0]["ms"] == nil ||
+			subs[1]["acknowledged"] != false || subs[1]["live"] != true {
 			t.Fatalf("%s", r.body)
 		}
 		k.want(404, "GET", "/admin/revocations/999", "")
@@ -480,12 +389,14 @@ func TestEvents(t *testing.T) {
 		for _, e := range log {
 			types = append(types, e["type"])
 		}
-		if fmt.Sprint(types) != "[revoked device_renamed signed_in]" || log[0]["actor"] != "ops" || log[2]["actor"] != u.ID.String() || log[2]["ip"] != "203.0.113.1" {
+		if fmt.Sprint(types) != "[revoked device_renamed signed_in]" || log[0]["actor"] != "ops" ||
+			log[2]["actor"] != u.ID.String() || log[2]["ip"] != "203.0.113.1" {
 			t.Fatalf("%v", log)
 		}
 		now := url.QueryEscape(time.Now().Add(time.Minute).Format(time.RFC3339))
 		for query, want := range map[string]int{
-			"type=signed_in": 1, "user_id=" + u.ID.String(): 4, "actor=ops&limit=1": 1, "from=" + now: 0, "ip=203.0.113.1&to=" + now: 1, "client_id=web&type=revoked": 1,
+			"type=signed_in": 1, "user_id=" + u.ID.String(): 4, "actor=ops&limit=1": 1, "from=" + now: 0,
+			"ip=203.0.113.1&to=" + now: 1, "client_id=web&type=revoked": 1,
 		} {
 			if n := len(k.want(200, "GET", "/admin/events?"+query, "").list("events")); n != want {
 				t.Errorf("%s: %d events, want %d", query, n, want)
@@ -503,7 +414,8 @@ func TestMetrics(t *testing.T) {
 		m := k.askAs("", "GET", "/metrics", "")
 		for _, line := range []string{
 			"curfew_sign_ins_total 1", `curfew_revocations_total{level="device"} 1`, "curfew_hash_queue 0",
-			`curfew_http_request_seconds_count{listener="admin",method="DELETE",route="/admin/devices/:id",status="200"} 1`, "go_sql_max_open_connections",
+			`curfew_http_request_seconds_count{listener="admin",method="DELETE",route="/admin/devices/:id",status="200"} 1`,
+			"go_sql_max_open_connections",
 		} {
 			if !strings.Contains(m.body, line) {
 				t.Errorf("%q is missing", line)

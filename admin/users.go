@@ -1,38 +1,15 @@
 package admin
 
 import (
-	"net/http"
-
 	"github.com/gin-gonic/gin"
 
+	"curfew/internal/view"
 	"curfew/internal/web"
 	"curfew/models"
 )
 
-// user is a user as an admin sees it: never the hash.
-type user struct {
-	ID         string        `json:"id"`
-	Username   string        `json:"username"`
-	Admin      bool          `json:"admin"`
-	Disabled   bool          `json:"disabled"`
-	DisabledAt models.Micros `json:"disabled_at"` // null if not
-	CreatedAt  models.Micros `json:"created_at"`
-	UpdatedAt  models.Micros `json:"updated_at"`
-}
-
-func userView(u *models.User) user {
-	return user{
-		ID: u.ID.String(), Username: u.Username, Admin: u.Admin, Disabled: u.DisabledAt != 0, DisabledAt: u.DisabledAt,
-		CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
-	}
-}
-
 func (a *Admin) listUsers(c *gin.Context) error {
-	q, err := web.Query(c, "q", "limit", "cursor")
-	if err != nil {
-		return err
-	}
-	p, err := web.PageFrom(q)
+	q, p, err := web.QueryPage(c, "q")
 	if err != nil {
 		return err
 	}
@@ -40,14 +17,7 @@ func (a *Admin) listUsers(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	users := make([]user, len(list))
-	for i := range list {
-		users[i] = userView(&list[i])
-	}
-	return answer(c, http.StatusOK, struct {
-		Users []user `json:"users"`
-		Next  string `json:"next_cursor,omitempty"`
-	}{users, next})
+	return page(c, "users", view.List(list, view.NewUser), next)
 }
 
 func (a *Admin) createUser(c *gin.Context) error {
@@ -61,16 +31,15 @@ func (a *Admin) createUser(c *gin.Context) error {
 		return err
 	}
 	if (in.Password == "") == (in.PasswordHash == "") {
-		return web.Invalid("it takes a password, or the password_hash of one; one of the two")
+		return web.Invalid("there must be a password or a password_hash, one of the two")
 	}
 	u, err := a.store.CreateUser(c.Request.Context(), models.NewUser{
 		Username: in.Username, Password: in.Password, PasswordHash: in.PasswordHash, Admin: in.Admin,
-	}, web.ActorFrom(c, models.EntityAdmin))
+	}, actor(c))
 	if err != nil {
 		return err
 	}
-	c.Header("Location", "/admin/users/"+u.ID.String())
-	return answer(c, http.StatusCreated, userView(u))
+	return web.Created(c, "/admin/users/"+u.ID.String(), view.NewUser(u))
 }
 
 func (a *Admin) getUser(c *gin.Context) error {
@@ -82,7 +51,7 @@ func (a *Admin) getUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, userView(u))
+	return web.OK(c, view.NewUser(u))
 }
 
 // updateUser answers the user, and what was signed out by the change.
@@ -91,11 +60,7 @@ func (a *Admin) updateUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	q, err := web.Query(c, "wait")
-	if err != nil {
-		return err
-	}
-	wait, err := web.ParseWait(q)
+	_, wait, err := web.QueryWait(c)
 	if err != nil {
 		return err
 	}
@@ -108,17 +73,17 @@ func (a *Admin) updateUser(c *gin.Context) error {
 	if err := web.BindJSON(c, &in); err != nil {
 		return err
 	}
-	u, out, err := a.store.UpdateUser(c.Request.Context(), id, models.UserPatch(in), web.ActorFrom(c, models.EntityAdmin))
+	u, out, err := a.store.UpdateUser(c.Request.Context(), id, models.UserPatch(in), actor(c))
 	if err != nil {
 		return err
 	}
 	if out == nil {
-		return answer(c, http.StatusOK, userView(u))
+		return web.OK(c, view.NewUser(u))
 	}
-	return answer(c, http.StatusOK, struct {
-		user
-		web.SignOut
-	}{userView(u), web.SignOutView(c.Request.Context(), a.store, out, wait)})
+	return web.OK(c, struct {
+		view.User
+		view.SignOut
+	}{view.NewUser(u), view.NewSignOut(c.Request.Context(), a.store, out, wait)})
 }
 
 func (a *Admin) deleteUser(c *gin.Context) error {
@@ -126,20 +91,15 @@ func (a *Admin) deleteUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	q, err := web.Query(c, "wait")
+	_, wait, err := web.QueryWait(c)
 	if err != nil {
 		return err
 	}
-	wait, err := web.ParseWait(q)
+	out, err := a.store.DeleteUser(c.Request.Context(), id, actor(c))
 	if err != nil {
 		return err
 	}
-	out, err := a.store.DeleteUser(c.Request.Context(), id, web.ActorFrom(c, models.EntityAdmin))
-	if err != nil {
-		return err
-	}
-	web.AnswerSignOut(c, a.store, out, wait)
-	return nil
+	return web.SignedOut(c, a.store, out, wait)
 }
 
 func (a *Admin) listUserDevices(c *gin.Context) error {
@@ -147,7 +107,7 @@ func (a *Admin) listUserDevices(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	q, err := web.Query(c, "status", "limit", "cursor")
+	q, p, err := web.QueryPage(c, "status")
 	if err != nil {
 		return err
 	}
@@ -159,7 +119,7 @@ func (a *Admin) listUserDevices(c *gin.Context) error {
 		return err
 	}
 	f.UserID = id
-	return a.answerDevices(c, f, q)
+	return a.answerDevices(c, f, p)
 }
 
 func (a *Admin) revokeUser(c *gin.Context) error {
@@ -167,9 +127,5 @@ func (a *Admin) revokeUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	q, err := web.Query(c, "wait")
-	if err != nil {
-		return err
-	}
-	return a.revoke(c, models.WholeUser(id), q)
+	return a.revoke(c, models.WholeUser(id))
 }

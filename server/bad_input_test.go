@@ -21,8 +21,10 @@ func (k *kit) state() string {
 	k.t.Helper()
 	var all []string
 	for _, q := range []string{
-		"SELECT count(*) FROM devices", "SELECT count(*) FROM users", "SELECT count(*) FROM clients", "SELECT count(*) FROM audit_events",
-		"SELECT last_seq FROM realm", "SELECT coalesce(sum(valid_from), 0) FROM devices", "SELECT coalesce(sum(rotated_at), 0) FROM devices",
+		"SELECT count(*) FROM devices", "SELECT count(*) FROM users", "SELECT count(*) FROM clients",
+		"SELECT count(*) FROM audit_events",
+		"SELECT last_seq FROM realm", "SELECT coalesce(sum(valid_from), 0) FROM devices",
+		"SELECT coalesce(sum(rotated_at), 0) FROM devices",
 	} {
 		var n int64
 		if err := k.store.DB().QueryRowContext(k.t.Context(), q).Scan(&n); err != nil {
@@ -33,91 +35,112 @@ func (k *kit) state() string {
 	return strings.Join(all, " ")
 }
 
+// passwordForm is a good password grant with some parameters changed; "-" leaves one out.
+func passwordForm(change ...string) string {
+	v := url.Values{"grant_type": {"password"}, "client_id": {"web"}, "username": {"anna"}, "password": {testPassword}}
+	for i := 0; i+1 < len(change); i += 2 {
+		v.Set(change[i], change[i+1])
+		if change[i+1] == "-" {
+			v.Del(change[i])
+		}
+	}
+	return v.Encode()
+}
+
+func refreshForm(token string) string {
+	return url.Values{"grant_type": {"refresh_token"}, "client_id": {"web"}, "refresh_token": {token}}.Encode()
+}
+
+type badTokenRequest struct {
+	name, query, body string
+	headers           []string
+	status            int
+	code              string
+}
+
+// badTokenRequests are made of a good refresh token, a good access token, and another client's refresh token.
+func badTokenRequests(rt, access, others string) []badTokenRequest {
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("api:"+url.QueryEscape(apiSecret)))
+	flipped := rt[:len(rt)-1] + map[bool]string{true: "A", false: "B"}[rt[len(rt)-1] != 'A']
+	return []badTokenRequest{
+		{"no grant_type", "", passwordForm("grant_type", "-"), nil, 400, "invalid_request"},
+		{"empty grant_type", "", passwordForm("grant_type", ""), nil, 400, "invalid_request"},
+		{"unknown grant", "", passwordForm("grant_type", "magic"), nil, 400, "unsupported_grant_type"},
+		{"authorization code", "", passwordForm("grant_type", "authorization_code"), nil, 400, "unsupported_grant_type"},
+		{"grant not registered", "", passwordForm("grant_type", "client_credentials"), nil, 400, "unauthorized_client"},
+		{"no username", "", passwordForm("username", "-"), nil, 400, "invalid_request"},
+		{"empty password", "", passwordForm("password", ""), nil, 400, "invalid_request"},
+		{"no refresh_token", "", refreshForm(""), nil, 400, "invalid_request"},
+		{"doubled parameter", "", passwordForm() + "&username=ben", nil, 400, "invalid_request"},
+		{"doubled unknown parameter", "", passwordForm() + "&x=1&x=2", nil, 400, "invalid_request"},
+		{"not UTF-8", "", passwordForm() + "&device_name=%ff%fe", nil, 400, "invalid_request"},
+		{"NUL", "", passwordForm("username", "an\x00na"), nil, 400, "invalid_request"},
+		{"malformed escape", "", passwordForm() + "&x=%zz", nil, 400, "invalid_request"},
+		{"10 MB", "", passwordForm("device_name", strings.Repeat("a", 10<<20)), nil, 400, "invalid_request"},
+		{"100 kB name", "", passwordForm("username", strings.Repeat("a", 100<<10)), nil, 400, "invalid_request"},
+		{"long device name", "", passwordForm("device_name", strings.Repeat("a", 200)), nil, 400, "invalid_request"},
+		{
+			"JSON", "", `{"grant_type":"password"}`, []string{"Content-Type", "application/json"}, 400,
+			"invalid_request",
+		},
+		{"no type", "", passwordForm(), []string{"Content-Type", ""}, 400, "invalid_request"},
+		{"credentials in the query", "?client_id=web&username=anna", passwordForm(), nil, 400, "invalid_request"},
+		{
+			"two ways at once", "",
+			"grant_type=client_credentials&client_id=api&client_secret=" + url.QueryEscape(apiSecret),
+			[]string{"Authorization", basic}, 400, "invalid_request",
+		},
+		{
+			"two clients at once", "", "grant_type=client_credentials&client_id=web",
+			[]string{"Authorization", basic}, 400, "invalid_request",
+		},
+		{"Bearer for Basic", "", passwordForm(), []string{"Authorization", "Bearer x"}, 401, "invalid_client"},
+		{"malformed Basic", "", passwordForm(), []string{"Authorization", "Basic !!"}, 401, "invalid_client"},
+		{"no client", "", passwordForm("client_id", "-"), nil, 401, "invalid_client"},
+		{"unknown client", "", passwordForm("client_id", "nobody"), nil, 401, "invalid_client"},
+		{"odd client", "", passwordForm("client_id", "a\tb"), nil, 401, "invalid_client"},
+		{
+			"wrong secret", "", "grant_type=client_credentials&client_id=api&client_secret=wrong", nil, 401,
+			"invalid_client",
+		},
+		{"missing secret", "", "grant_type=client_credentials&client_id=api", nil, 401, "invalid_client"},
+		{"secret of a public client", "", passwordForm("client_secret", "x"), nil, 401, "invalid_client"},
+		{"unknown scope", "", passwordForm("scope", "root"), nil, 400, "invalid_scope"},
+		{"two spaces in scope", "", passwordForm("scope", "settings  profile"), nil, 400, "invalid_scope"},
+		{"scope grows", "", refreshForm(rt) + "&scope=admin", nil, 400, "invalid_scope"},
+		{"device_id in braces", "", passwordForm("device_id", "{"+uuid.NewString()+"}"), nil, 400, "invalid_request"},
+		{"device_id of zeros", "", passwordForm("device_id", uuid.Nil.String()), nil, 400, "invalid_request"},
+		{"device_id text", "", passwordForm("device_id", "phone"), nil, 400, "invalid_request"},
+		{"wrong password", "", passwordForm("password", "wrong"), nil, 400, "invalid_grant"},
+		{"unknown user", "", passwordForm("username", "nobody"), nil, 400, "invalid_grant"},
+		{"another client's refresh token", "", refreshForm(others), nil, 400, "invalid_grant"},
+		{"garbage refresh token", "", refreshForm("garbage"), nil, 400, "invalid_grant"},
+		{"truncated refresh token", "", refreshForm(rt[:len(rt)-4]), nil, 400, "invalid_grant"},
+		{"forged refresh token", "", refreshForm(flipped), nil, 400, "invalid_grant"},
+		{"padded refresh token", "", refreshForm(rt + "="), nil, 400, "invalid_grant"},
+		{"access token for refresh", "", refreshForm(access), nil, 400, "invalid_grant"},
+	}
+}
+
 // Every bad token request gets the status, the code and the headers of RFC 6749 section 5.2, and changes nothing.
 func TestBadInput_TokenEndpoint(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		k.user("ben")
 		g := k.signIn("anna")
-		other := k.form("/oauth2/token", "grant_type", "password", "client_id", "my.app", "client_secret", apiSecret, "username", "ben", "password", testPassword)
+		other := k.form(
+			"/oauth2/token", "grant_type", "password", "client_id", "my.app", "client_secret", apiSecret, "username", "ben",
+			"password", testPassword,
+		)
 		if other.status != 200 {
 			t.Fatalf("%s", other.body)
 		}
 		before := k.state()
-		password := url.Values{"grant_type": {"password"}, "client_id": {"web"}, "username": {"anna"}, "password": {testPassword}}
-		with := func(change ...string) string {
-			v := url.Values{}
-			for name, value := range password {
-				v[name] = value
-			}
-			for i := 0; i+1 < len(change); i += 2 {
-				v.Set(change[i], change[i+1])
-				if change[i+1] == "-" {
-					v.Del(change[i])
-				}
-			}
-			return v.Encode()
-		}
-		refreshWith := func(token string) string {
-			return url.Values{"grant_type": {"refresh_token"}, "client_id": {"web"}, "refresh_token": {token}}.Encode()
-		}
-		basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("api:"+url.QueryEscape(apiSecret)))
-		rt := g.str("refresh_token")
-		flipped := rt[:len(rt)-1] + map[bool]string{true: "A", false: "B"}[rt[len(rt)-1] != 'A']
-		for _, tc := range []struct {
-			name, method, path, body string
-			headers                  []string
-			status                   int
-			code                     string
-		}{
-			{"no grant_type", "POST", "", with("grant_type", "-"), nil, 400, "invalid_request"},
-			{"empty grant_type", "POST", "", with("grant_type", ""), nil, 400, "invalid_request"},
-			{"unknown grant", "POST", "", with("grant_type", "magic"), nil, 400, "unsupported_grant_type"},
-			{"authorization code", "POST", "", with("grant_type", "authorization_code"), nil, 400, "unsupported_grant_type"},
-			{"grant not registered", "POST", "", with("grant_type", "client_credentials"), nil, 400, "unauthorized_client"},
-			{"no username", "POST", "", with("username", "-"), nil, 400, "invalid_request"},
-			{"empty password", "POST", "", with("password", ""), nil, 400, "invalid_request"},
-			{"no refresh_token", "POST", "", refreshWith(""), nil, 400, "invalid_request"},
-			{"doubled parameter", "POST", "", with() + "&username=ben", nil, 400, "invalid_request"},
-			{"doubled unknown parameter", "POST", "", with() + "&x=1&x=2", nil, 400, "invalid_request"},
-			{"not UTF-8", "POST", "", with() + "&device_name=%ff%fe", nil, 400, "invalid_request"},
-			{"NUL", "POST", "", with("username", "an\x00na"), nil, 400, "invalid_request"},
-			{"malformed escape", "POST", "", with() + "&x=%zz", nil, 400, "invalid_request"},
-			{"10 MB", "POST", "", with("device_name", strings.Repeat("a", 10<<20)), nil, 400, "invalid_request"},
-			{"100 kB name", "POST", "", with("username", strings.Repeat("a", 100<<10)), nil, 400, "invalid_request"},
-			{"long device name", "POST", "", with("device_name", strings.Repeat("a", 200)), nil, 400, "invalid_request"},
-			{"JSON", "POST", "", `{"grant_type":"password"}`, []string{"Content-Type", "application/json"}, 400, "invalid_request"},
-			{"no type", "POST", "", with(), []string{"Content-Type", ""}, 400, "invalid_request"},
-			{"credentials in the query", "POST", "?client_id=web&username=anna", with(), nil, 400, "invalid_request"},
-			{"two ways at once", "POST", "", "grant_type=client_credentials&client_id=api&client_secret=" + url.QueryEscape(apiSecret), []string{"Authorization", basic}, 400, "invalid_request"},
-			{"two clients at once", "POST", "", "grant_type=client_credentials&client_id=web", []string{"Authorization", basic}, 400, "invalid_request"},
-			{"Bearer for Basic", "POST", "", with(), []string{"Authorization", "Bearer x"}, 401, "invalid_client"},
-			{"malformed Basic", "POST", "", with(), []string{"Authorization", "Basic !!"}, 401, "invalid_client"},
-			{"no client", "POST", "", with("client_id", "-"), nil, 401, "invalid_client"},
-			{"unknown client", "POST", "", with("client_id", "nobody"), nil, 401, "invalid_client"},
-			{"odd client", "POST", "", with("client_id", "a\tb"), nil, 401, "invalid_client"},
-			{"wrong secret", "POST", "", "grant_type=client_credentials&client_id=api&client_secret=wrong", nil, 401, "invalid_client"},
-			{"missing secret", "POST", "", "grant_type=client_credentials&client_id=api", nil, 401, "invalid_client"},
-			{"secret of a public client", "POST", "", with("client_secret", "x"), nil, 401, "invalid_client"},
-			{"unknown scope", "POST", "", with("scope", "root"), nil, 400, "invalid_scope"},
-			{"two spaces in scope", "POST", "", with("scope", "settings  profile"), nil, 400, "invalid_scope"},
-			{"scope grows", "POST", "", refreshWith(rt) + "&scope=admin", nil, 400, "invalid_scope"},
-			{"device_id in braces", "POST", "", with("device_id", "{"+uuid.NewString()+"}"), nil, 400, "invalid_request"},
-			{"device_id of zeros", "POST", "", with("device_id", uuid.Nil.String()), nil, 400, "invalid_request"},
-			{"device_id text", "POST", "", with("device_id", "phone"), nil, 400, "invalid_request"},
-			{"wrong password", "POST", "", with("password", "wrong"), nil, 400, "invalid_grant"},
-			{"unknown user", "POST", "", with("username", "nobody"), nil, 400, "invalid_grant"},
-			{"another client's refresh token", "POST", "", refreshWith(other.str("refresh_token")), nil, 400, "invalid_grant"},
-			{"garbage refresh token", "POST", "", refreshWith("garbage"), nil, 400, "invalid_grant"},
-			{"truncated refresh token", "POST", "", refreshWith(rt[:len(rt)-4]), nil, 400, "invalid_grant"},
-			{"forged refresh token", "POST", "", refreshWith(flipped), nil, 400, "invalid_grant"},
-			{"padded refresh token", "POST", "", refreshWith(rt + "="), nil, 400, "invalid_grant"},
-			{"access token for refresh", "POST", "", refreshWith(g.str("access_token")), nil, 400, "invalid_grant"},
-		} {
+		for _, tc := range badTokenRequests(g.str("refresh_token"), g.str("access_token"), other.str("refresh_token")) {
 			headers := tc.headers
 			if len(headers) == 0 || headers[0] != "Content-Type" {
 				headers = append([]string{"Content-Type", formType}, headers...)
 			}
-			a := k.do(k.request(tc.method, "/oauth2/token"+tc.path, tc.body, headers...))
+			a := k.do(k.request("POST", "/oauth2/token"+tc.query, tc.body, headers...))
 			if a.status != tc.status || a.str("error") != tc.code {
 				t.Errorf("%s: %d %s, want %d %s", tc.name, a.status, a.body, tc.status, tc.code)
 			}
@@ -136,7 +159,7 @@ func TestBadInput_TokenEndpoint(t *testing.T) {
 		if after := k.state(); after != before {
 			t.Errorf("something changed: %s, was %s", after, before)
 		}
-		if !k.active(g.str("access_token")) || k.refresh(rt).status != 200 {
+		if !k.active(g.str("access_token")) || k.refresh(g.str("refresh_token")).status != 200 {
 			t.Error("the device suffered")
 		}
 	})
@@ -197,17 +220,21 @@ func TestBadInput_AccessTokens(t *testing.T) {
 				t.Errorf("%s, introspection: %d %s", name, a.status, a.body)
 			}
 			a := k.bearer("GET", "/settings/devices", raw, "")
-			if a.status != 401 || !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer ") || a.header.Get("Content-Type") != "application/problem+json" {
+			if a.status != 401 || !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer ") ||
+				a.header.Get("Content-Type") != "application/problem+json" {
 				t.Errorf("%s, settings: %d %v", name, a.status, a.header)
 			}
 		}
 		if a := k.do(k.request("GET", "/settings/devices?access_token="+genuine, "")); a.status != 401 {
 			t.Errorf("a token in the query: %d", a.status)
 		}
-		if a := k.do(k.request("GET", "/settings/devices", "", "Authorization", "Bearer "+genuine, "Authorization", "Bearer "+genuine)); a.status != 400 {
+		if a := k.do(
+			k.request("GET", "/settings/devices", "", "Authorization", "Bearer "+genuine, "Authorization", "Bearer "+genuine),
+		); a.status != 400 {
 			t.Errorf("two headers: %d", a.status)
 		}
-		if a := k.do(k.request("GET", "/settings/devices", "")); a.status != 401 || strings.Contains(a.header.Get("WWW-Authenticate"), "error") {
+		if a := k.do(k.request("GET", "/settings/devices", "")); a.status != 401 ||
+			strings.Contains(a.header.Get("WWW-Authenticate"), "error") {
 			t.Errorf("no token: %d %v", a.status, a.header)
 		}
 		if after := k.state(); after != before {

@@ -15,16 +15,19 @@ import (
 	"curfew/models"
 )
 
-// maxForm bounds a form.
-const maxForm = 16 << 10
+const (
+	formType = "application/x-www-form-urlencoded"
+	// maxForm bounds a form.
+	maxForm = 16 << 10
+)
 
-// readForm takes a request's form apart, once and strictly (RFC 6749 section 3.2): the right type, nothing in the query,
-// no parameter twice, text that a database can take. Afterwards r.Form is the body and nothing else, also for the
-// library, and empty parameters are gone, which is what the RFC says of them.
+// readForm reads a request's form, once and strictly (RFC 6749 section 3.2): the right type, nothing in the query, no
+// parameter twice, text that a database can store. Afterwards r.Form is the body and nothing else, also for go-oauth2,
+// and empty parameters are gone, which is what the RFC says of them.
 func readForm(c *gin.Context) error {
 	r := c.Request
-	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != "application/x-www-form-urlencoded" {
-		return invalidRequest("the body takes Content-Type: application/x-www-form-urlencoded")
+	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != formType {
+		return invalidRequest("the Content-Type must be " + formType)
 	}
 	if r.URL.RawQuery != "" {
 		return invalidRequest("parameters belong in the body, not in the query")
@@ -55,14 +58,17 @@ func readForm(c *gin.Context) error {
 	return nil
 }
 
-// clientCredentials reads the form and finds who the client says it is, RFC 6749 section 2.3.1: HTTP Basic whose parts are
-// form-urlencoded, or the form; not both. What is asked for comes later, when the store has authenticated the client.
+// clientCredentials reads the form and finds who the client says it is, RFC 6749 section 2.3.1: HTTP Basic whose
+// parts are form-urlencoded, or the form; not both. What is asked for comes later, when the store has authenticated
+// the client.
 func clientCredentials(c *gin.Context) (models.ClientCredentials, error) {
 	if err := readForm(c); err != nil {
 		return models.ClientCredentials{}, err
 	}
 	r := c.Request
-	in := models.ClientCredentials{ID: r.PostForm.Get("client_id"), Secret: r.PostForm.Get("client_secret"), IP: web.ClientIP(c)}
+	in := models.ClientCredentials{
+		ID: r.PostForm.Get("client_id"), Secret: r.PostForm.Get("client_secret"), IP: web.ClientIP(c),
+	}
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
 		if in.ID == "" {

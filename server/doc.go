@@ -9,5 +9,16 @@
 //	GET  /oauth2/revocations, POST …/ack            docs/revocation-feed.md
 //	/settings/…                                     a user's own devices and password; RFC 6750, RFC 9457
 //
-// It parses, asks the store once, and answers. The rules are the store's.
+// It parses, asks the store once, and answers. The rules are the store's. The routes and their groups stand in
+// server.go, each group with its policy of headers.
+//
+// The token endpoint is token.go, to be read from the top: the table of grants, the endpoint, and what each grant
+// checks and calls. A new grant is a row there and one in [models.GrantTypes]. The client is authenticated before
+// anything else is looked at (client_auth.go). go-oauth2 takes the request apart and calls the manager that is made
+// for it; its own manager and its other endpoints are not used. Errors of these endpoints are those of RFC 6749
+// section 5.2 (errors.go); all others are problem documents.
+//
+// The feed is in four parts: the node's copy of the log (internal/revlog), the routes (revocations.go), a stream on a
+// connection of its own (stream.go), and the named subscribers that are live while they have one (subscribers.go).
+// feed.go begins and ends them.
 package server

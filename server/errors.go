@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -24,21 +25,39 @@ type oauthError struct {
 func (e *oauthError) Error() string { return e.code + ": " + e.description }
 
 func invalidRequest(description string) *oauthError {
-	return &oauthError{status: http.StatusBadRequest, code: "invalid_request", description: description, reason: "malformed"}
+	return &oauthError{
+		status: http.StatusBadRequest, code: "invalid_request", description: description, reason: "malformed",
+	}
 }
 
 var (
 	errInvalidClient = &oauthError{
-		status: http.StatusUnauthorized, code: "invalid_client", description: "client authentication failed", reason: "client",
+		status: http.StatusUnauthorized, code: "invalid_client", description: "client authentication failed",
+		reason: "client",
 	}
 	errUnsupportedGrant = &oauthError{
-		status: http.StatusBadRequest, code: "unsupported_grant_type", description: "it takes password, refresh_token or client_credentials", reason: "grant",
+		status: http.StatusBadRequest, code: "unsupported_grant_type",
+		description: "grant_type must be one of " + strings.Join(models.GrantNames(), ", "), reason: "grant",
 	}
 	errUnauthorizedClient = &oauthError{
-		status: http.StatusBadRequest, code: "unauthorized_client", description: "the client was not registered with this grant", reason: "grant",
+		status: http.StatusBadRequest, code: "unauthorized_client",
+		description: "the client was not registered with this grant", reason: "grant",
 	}
 	errMayNotIntrospect = &oauthError{
-		status: http.StatusForbidden, code: "access_denied", description: "the client was not registered for introspection", reason: "introspection",
+		status: http.StatusForbidden, code: "access_denied",
+		description: "the client was not registered for introspection", reason: "introspection",
+	}
+	errInvalidScope = &oauthError{
+		status: http.StatusBadRequest, code: "invalid_scope",
+		description: "a scope is unknown, malformed or not allowed", reason: "scope",
+	}
+	errTokenType = &oauthError{
+		status: http.StatusBadRequest, code: "unsupported_token_type",
+		description: "the token has no device that could be signed out", reason: "token_type",
+	}
+	errFault = &oauthError{
+		status: http.StatusInternalServerError, code: "server_error", description: "something went wrong here",
+		reason: "fault",
 	}
 )
 
@@ -46,20 +65,29 @@ var (
 func invalidGrant(reason string) *oauthError {
 	return &oauthError{
 		status: http.StatusBadRequest, code: "invalid_grant",
-		description: "the credentials or the refresh token are invalid, expired, revoked, or another client's", reason: reason,
+		description: "the credentials or the refresh token are invalid, expired, revoked, or another client's",
+		reason:      reason,
 	}
 }
+
+// temporarilyUnavailable is an error that passes by itself.
+func temporarilyUnavailable(status int, description, reason string, retry time.Duration) *oauthError {
+	return &oauthError{
+		status: status, code: "temporarily_unavailable", description: description, reason: reason, retryAfter: retry,
+	}
+}
+
+// busyRetry is what a client is told to wait when the server cannot say more exactly.
+const busyRetry = 2 * time.Second
 
 // oauthErrorOf is the one place where an error of the store becomes a code of the protocol.
 func oauthErrorOf(err error) *oauthError {
 	if e, ok := errors.AsType[*oauthError](err); ok {
 		return e
 	}
-	unavailable := func(status int, description, reason string, retry time.Duration) *oauthError {
-		return &oauthError{status: status, code: "temporarily_unavailable", description: description, reason: reason, retryAfter: retry}
-	}
 	if t, ok := errors.AsType[*models.ThrottledError](err); ok {
-		return unavailable(http.StatusTooManyRequests, "too many failed attempts; try again later", "throttled", t.RetryAfter)
+		return temporarilyUnavailable(http.StatusTooManyRequests, "too many failed attempts; try again later",
+			"throttled", t.RetryAfter)
 	}
 	switch {
 	case errors.Is(err, models.ErrClientCredentials):
@@ -71,31 +99,29 @@ func oauthErrorOf(err error) *oauthError {
 	case errors.Is(err, models.ErrRefreshTokenInvalid):
 		return invalidGrant("refresh_token")
 	case errors.Is(err, models.ErrScope):
-		return &oauthError{status: http.StatusBadRequest, code: "invalid_scope", description: "a scope is unknown, malformed or not allowed", reason: "scope"}
+		return errInvalidScope
 	case errors.Is(err, models.ErrMayNotIntrospect):
 		return errMayNotIntrospect
 	case errors.Is(err, models.ErrTokenType):
-		return &oauthError{status: http.StatusBadRequest, code: "unsupported_token_type", description: "the token has no device that could be signed out", reason: "token_type"}
+		return errTokenType
 	case errors.Is(err, models.ErrInvalid):
 		return invalidRequest(err.Error())
 	case errors.Is(err, models.ErrHashQueueFull):
-		return unavailable(http.StatusServiceUnavailable, "too many sign-ins at once; try again", "hash_queue", 2*time.Second)
+		return temporarilyUnavailable(http.StatusServiceUnavailable, "too many sign-ins at once; try again",
+			"hash_queue", busyRetry)
 	case errors.Is(err, models.ErrUnavailable):
-		return unavailable(http.StatusServiceUnavailable, "the server cannot reach its database; try again", "database", 2*time.Second)
-	// What the library itself says while it takes the request apart.
-	case errors.Is(err, oautherrors.ErrInvalidRequest):
+		return temporarilyUnavailable(http.StatusServiceUnavailable, "the server cannot reach its database; try again",
+			"database", busyRetry)
+	case errors.Is(err, oautherrors.ErrInvalidRequest): // go-oauth2 read the request
 		return invalidRequest("a parameter is missing")
-	case errors.Is(err, oautherrors.ErrUnsupportedGrantType):
-		return errUnsupportedGrant
 	}
-	return &oauthError{status: http.StatusInternalServerError, code: "server_error", description: "something went wrong here", reason: "fault"}
+	return errFault
 }
 
 // fail answers with an error. RFC 6749 section 5.2.
 func (s *Server) fail(c *gin.Context, err error) *oauthError {
 	e := oauthErrorOf(err)
 	web.LogFault(c, e.status, err)
-	noStore(c)
 	if e.status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", `Basic realm="curfew", charset="UTF-8"`)
 	}
@@ -107,10 +133,4 @@ func (s *Server) fail(c *gin.Context, err error) *oauthError {
 		Description string `json:"error_description"`
 	}{e.code, e.description})
 	return e
-}
-
-// noStore keeps answers with tokens out of caches, RFC 6749 section 5.1.
-func noStore(c *gin.Context) {
-	c.Header("Cache-Control", "no-store")
-	c.Header("Pragma", "no-cache")
 }

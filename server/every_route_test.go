@@ -13,8 +13,8 @@ import (
 	"curfew/models"
 )
 
-// What holds for every route is asked of every route, so that a new one is asked too. TestMain sees to it that each answer
-// of openapi.yaml was given; nothing is left out but 500.
+// What holds for every route is asked of every route, so that a new one is asked too. TestMain sees to it that each
+// answer of openapi.yaml was given; nothing is left out but 500.
 
 // bodies are what the routes with a JSON body take.
 var bodies = map[string]string{
@@ -35,7 +35,9 @@ func (k *kit) each(fn func(r gin.RouteInfo, scope string)) {
 			fn(r, models.ScopeSettings)
 		case strings.HasPrefix(r.Path, "/oauth2/revocations"):
 			fn(r, models.ScopeRevocations)
-		case !slices.Contains(append(forms, "/oauth2/jwks", "/.well-known/oauth-authorization-server", "/healthz", "/readyz"), r.Path):
+		case !slices.Contains(
+			append(forms, "/oauth2/jwks", "/.well-known/oauth-authorization-server", "/healthz", "/readyz"), r.Path,
+		):
 			k.t.Errorf("%s %s: nobody has said whom it answers", r.Method, r.Path)
 		}
 	}
@@ -56,7 +58,9 @@ func (k *kit) ask(r gin.RouteInfo, token string, headers ...string) *answer {
 
 func (k *kit) clientToken(scope string) string {
 	k.t.Helper()
-	a := k.form("/oauth2/token", "grant_type", "client_credentials", "client_id", "api", "client_secret", apiSecret, "scope", scope)
+	a := k.form(
+		"/oauth2/token", "grant_type", "client_credentials", "client_id", "api", "client_secret", apiSecret, "scope", scope,
+	)
 	if a.status != 200 {
 		k.t.Fatalf("%d %s", a.status, a.body)
 	}
@@ -66,7 +70,8 @@ func (k *kit) clientToken(scope string) string {
 func TestEveryRoute_BadToken(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		g := k.signIn("anna")
-		ended, narrow, own := k.signIn("anna"), k.signIn("anna", "scope", "profile").str("access_token"), k.clientToken("settings")
+		ended, narrow, own := k.signIn("anna"), k.signIn("anna", "scope", "profile").str("access_token"),
+			k.clientToken("settings")
 		k.form("/oauth2/revoke", "client_id", "web", "token", ended.str("refresh_token"))
 		before := k.state()
 		refused := `Bearer realm="curfew"`
@@ -84,8 +89,14 @@ func TestEveryRoute_BadToken(t *testing.T) {
 				{"garbage", "garbage", nil, 401, "invalid_token", refused + invalid},
 				{"a refresh token", g.str("refresh_token"), nil, 401, "invalid_token", refused + invalid},
 				{"signed out", ended.str("access_token"), nil, 401, "invalid_token", refused + invalid},
-				{"two headers", g.str("access_token"), []string{"Authorization", "Bearer " + g.str("access_token")}, 400, "invalid_request", refused + `, error="invalid_request"`},
-				{"too narrow", narrow, nil, 403, "insufficient_scope", refused + `, error="insufficient_scope", scope="` + scope + `"`},
+				{
+					"two headers", g.str("access_token"), []string{"Authorization", "Bearer " + g.str("access_token")}, 400,
+					"invalid_request", refused + `, error="invalid_request"`,
+				},
+				{
+					"too narrow", narrow, nil, 403, "insufficient_scope",
+					refused + `, error="insufficient_scope", scope="` + scope + `"`,
+				},
 				{"a client's own", own, nil, 403, "user_required", ""},
 			} {
 				if c.code == "user_required" && scope != models.ScopeSettings {
@@ -132,7 +143,12 @@ func TestEveryRoute_BadBody(t *testing.T) {
 				{"application/json", good[:len(good)-1] + `,"nothing":1}`, 400, "invalid_request"},
 				{"application/json", strings.Replace(good, `"x"`, "\"\xff\"", 1) + "\xff", 400, "invalid_request"},
 			} {
-				a := k.do(k.request(r.Method, strings.Replace(r.Path, ":id", "current", 1), bad.body, "Content-Type", bad.kind, "Authorization", "Bearer "+tokens[scope]))
+				a := k.do(
+					k.request(
+						r.Method, strings.Replace(r.Path, ":id", "current", 1), bad.body, "Content-Type", bad.kind, "Authorization",
+						"Bearer "+tokens[scope],
+					),
+				)
 				if a.status != bad.status || a.str("code") != bad.code {
 					t.Errorf("%s %s with %q %.40q: %d %s, want %d", r.Method, r.Path, bad.kind, bad.body, a.status, a.body, bad.status)
 				}
@@ -165,7 +181,8 @@ func TestEveryRoute_Method(t *testing.T) {
 				}
 			}
 			for _, longer := range []string{"/", "/x/y"} {
-				if a := k.do(k.request("POST", strings.Replace(path, ":id", "current", 1)+longer, "")); a.status != 404 || a.str("code") != "not_found" {
+				if a := k.do(k.request("POST", strings.Replace(path, ":id", "current", 1)+longer, "")); a.status != 404 ||
+					a.str("code") != "not_found" {
 					t.Errorf("POST %s: %d %s", path+longer, a.status, a.body)
 				}
 			}
@@ -173,29 +190,41 @@ func TestEveryRoute_Method(t *testing.T) {
 	})
 }
 
-// Each endpoint that takes a client's secret, or a password, stops guessing, and then takes the right one no more either.
+// Each endpoint that takes a client's secret, or a password, stops guessing, and then takes the right one no more
+// either.
 func TestEveryRoute_Guessing(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		g := k.signIn("anna")
 		password := func(current string) *answer {
-			return k.bearer("PUT", "/settings/password", g.str("access_token"), `{"current_password":"`+current+`","new_password":"a better one it is"}`)
+			return k.bearer(
+				"PUT", "/settings/password", g.str("access_token"),
+				`{"current_password":"`+current+`","new_password":"a better one it is"}`,
+			)
 		}
 		secret := func(path, client, secret string) *answer {
-			return k.form(path, "grant_type", "client_credentials", "client_id", client, "client_secret", secret, "token", "garbage")
+			return k.form(
+				path, "grant_type", "client_credentials", "client_id", client, "client_secret", secret, "token", "garbage",
+			)
 		}
 		for i, path := range forms { // each with a client of its own
 			id := fmt.Sprint("guessed", i)
-			k.client(models.NewClient{ID: id, Secret: apiSecret, Grants: []string{"client_credentials"}, Scopes: []string{"settings"}, Introspect: true})
+			k.client(
+				models.NewClient{
+					ID: id, Secret: apiSecret, Grants: []string{"client_credentials"}, Scopes: []string{"settings"}, Introspect: true,
+				},
+			)
 			if a := secret(path, id, apiSecret); a.status != 200 {
 				t.Fatalf("%s: %d %s", path, a.status, a.body)
 			}
 			for range 3 {
-				if a := secret(path, id, "wrong"); a.status != 401 || a.str("error") != "invalid_client" || a.header.Get("WWW-Authenticate") == "" {
+				if a := secret(path, id, "wrong"); a.status != 401 || a.str("error") != "invalid_client" ||
+					a.header.Get("WWW-Authenticate") == "" {
 					t.Errorf("%s: %d %s", path, a.status, a.body)
 				}
 			}
 			for _, s := range []string{"wrong", apiSecret} {
-				if a := secret(path, id, s); a.status != http.StatusTooManyRequests || a.str("error") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
+				if a := secret(path, id, s); a.status != http.StatusTooManyRequests ||
+					a.str("error") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
 					t.Errorf("%s: %d %s %v", path, a.status, a.body, a.header)
 				}
 			}
@@ -206,7 +235,8 @@ func TestEveryRoute_Guessing(t *testing.T) {
 			}
 		}
 		for _, current := range []string{"wrong", testPassword} {
-			if a := password(current); a.status != http.StatusTooManyRequests || a.str("code") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
+			if a := password(current); a.status != http.StatusTooManyRequests ||
+				a.str("code") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
 				t.Errorf("the password: %d %s %v", a.status, a.body, a.header)
 			}
 		}
@@ -235,7 +265,10 @@ func TestEveryRoute_DatabaseAway(t *testing.T) {
 			away(r.Method+" "+r.Path, a, a.str("code"))
 		})
 		for _, path := range forms {
-			body := url.Values{"grant_type": {"client_credentials"}, "client_id": {"api"}, "client_secret": {apiSecret}, "token": {g.str("access_token")}}
+			body := url.Values{
+				"grant_type": {"client_credentials"}, "client_id": {"api"}, "client_secret": {apiSecret},
+				"token": {g.str("access_token")},
+			}
 			a := k.do(k.request("POST", path, body.Encode(), "Content-Type", formType))
 			away("POST "+path, a, a.str("error"))
 		}

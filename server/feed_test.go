@@ -42,7 +42,8 @@ func (k *kit) follow(path, token, lastEventID string) *reader {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || res.Header.Get("Cache-Control") != "no-store" {
+	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" ||
+		res.Header.Get("Cache-Control") != "no-store" {
 		k.t.Fatalf("%d %v", res.StatusCode, res.Header)
 	}
 	k.t.Cleanup(func() { cancel(); res.Body.Close() })
@@ -97,8 +98,10 @@ func TestFeed_BacklogThenLive(t *testing.T) {
 		seq := k.signOut(first.str("access_token"))
 		r := k.follow("?subscriber=rs1", k.apiToken(), "")
 		m := r.next()
-		if m.kind != "revocation" || m.id != fmt.Sprint(seq) || m.seq() != seq || m.data["level"] != "device" || m.data["subject"] != first.str("device_id") ||
-			m.data["reason"] != "signed_out" || m.data["initiating_entity"] != "user" || m.data["event_timestamp"] == nil || m.data["valid_from"] == nil {
+		if m.kind != "revocation" || m.id != fmt.Sprint(seq) || m.seq() != seq || m.data["level"] != "device" ||
+			m.data["subject"] != first.str("device_id") ||
+			m.data["reason"] != "signed_out" || m.data["initiating_entity"] != "user" || m.data["event_timestamp"] == nil ||
+			m.data["valid_from"] == nil {
 			t.Fatalf("%+v", m)
 		}
 		if m := r.next(); m.kind != "heartbeat" || m.id != "" || m.seq() != seq || m.data["time"] == nil {
@@ -120,7 +123,8 @@ func TestFeed_BacklogThenLive(t *testing.T) {
 		}
 		// A reader that knows more than the database followed another one: it gets everything, and where this one stands.
 		future := k.follow("?after=1000000", k.apiToken(), "")
-		if a, b, c := future.next(), future.next(), future.next(); a.seq() != seq || b.seq() != live || c.kind != "heartbeat" || c.seq() != live {
+		if a, b, c := future.next(), future.next(), future.next(); a.seq() != seq || b.seq() != live ||
+			c.kind != "heartbeat" || c.seq() != live {
 			t.Fatalf("%+v %+v %+v", a, b, c)
 		}
 	})
@@ -131,7 +135,9 @@ func TestFeed_OwnTokenEnds(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		token := k.apiToken()
 		r := k.follow("", token, "")
-		out, err := k.store.Revoke(t.Context(), models.Everyone(), models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+		out, err := k.store.Revoke(
+			t.Context(), models.Everyone(), models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +229,8 @@ func TestFeed_Receipt(t *testing.T) {
 		}
 		a := <-done
 		applied := a.json["applied"].(map[string]any)
-		if applied["subscribers"] != 1.0 || applied["acknowledged"] != 1.0 || applied["slowest_ms"] == nil || applied["missing"] != nil {
+		if applied["subscribers"] != 1.0 || applied["acknowledged"] != 1.0 || applied["slowest_ms"] == nil ||
+			applied["missing"] != nil {
 			t.Fatalf("%s", a.body)
 		}
 	})
@@ -254,7 +261,9 @@ func TestFeed_BadInput(t *testing.T) {
 				t.Errorf("%s %s %s: %d %s", tc.method, tc.path, tc.body, a.status, a.body)
 			}
 		}
-		if a := k.do(k.request("GET", "/oauth2/revocations", "", "Authorization", "Bearer "+api, "Last-Event-ID", "abc")); a.status != 400 {
+		if a := k.do(
+			k.request("GET", "/oauth2/revocations", "", "Authorization", "Bearer "+api, "Last-Event-ID", "abc"),
+		); a.status != 400 {
 			t.Errorf("Last-Event-ID: %d", a.status)
 		}
 	})
@@ -268,9 +277,10 @@ func TestFeed_ReaderGoes(t *testing.T) {
 		one.next()
 		two.next()
 		state := func() (open int64, leases int) {
-			k.srv.feed.mu.RLock()
-			defer k.srv.feed.mu.RUnlock()
-			if l := k.srv.feed.leases[models.SubscriberID{ClientID: "api", Name: "rs1"}]; l != nil {
+			named := k.srv.feed.subscribers
+			named.mu.Lock()
+			defer named.mu.Unlock()
+			if l := named.leases[models.SubscriberID{ClientID: "api", Name: "rs1"}]; l != nil {
 				leases = l.streams
 			}
 			return k.srv.feed.open.Load(), leases
@@ -319,7 +329,8 @@ func TestFeed_CloseWaits(t *testing.T) {
 	})
 }
 
-// The head is written by hand: it has what every answer has, and says how the body ends, also to a proxy that asks with HTTP/1.0.
+// The head is written by hand: it has what every answer has, and says how the body ends, also to a proxy that asks
+// with HTTP/1.0.
 func TestFeed_Head(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		for _, version := range []string{"HTTP/1.0", "HTTP/1.1"} {
@@ -328,7 +339,10 @@ func TestFeed_Head(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			fmt.Fprintf(conn, "GET /oauth2/revocations %s\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", version, k.http.Listener.Addr(), k.apiToken())
+			fmt.Fprintf(
+				conn, "GET /oauth2/revocations %s\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", version,
+				k.http.Listener.Addr(), k.apiToken(),
+			)
 			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -338,7 +352,8 @@ func TestFeed_Head(t *testing.T) {
 					t.Errorf("%s, %s: %q", version, name, res.Header.Values(name))
 				}
 			}
-			if res.StatusCode != 200 || !res.Close || len(res.TransferEncoding) > 0 || res.ContentLength != -1 || res.Header.Get("X-Accel-Buffering") != "no" {
+			if res.StatusCode != 200 || !res.Close || len(res.TransferEncoding) > 0 || res.ContentLength != -1 ||
+				res.Header.Get("X-Accel-Buffering") != "no" {
 				t.Errorf("%s: %+v", version, res)
 			}
 			if m := (&reader{t: t, in: bufio.NewReader(res.Body)}).next(); m.kind != "heartbeat" {

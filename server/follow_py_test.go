@@ -35,16 +35,24 @@ func python(t *testing.T) string {
 	case os.Getenv("CI") != "":
 		t.Fatalf("docs/examples/follow.py needs python3 (Debian: apt-get install python3-minimal): %v", err)
 	default:
-		t.Skipf("docs/examples/follow.py is not tested here: python3 was not found (Debian: apt-get install python3-minimal): %v", err)
+		t.Skipf(
+			"docs/examples/follow.py is not tested here: python3 was not found (Debian: apt-get install python3-minimal): %v",
+			err,
+		)
 	}
 	return ""
 }
 
-// followPy starts the consumer from the documentation. stop ends it and says what it complained of, if the test has failed.
-func followPy(ctx context.Context, t *testing.T, python, issuer string) (stdin io.WriteCloser, stdout io.Reader, stop func()) {
+// followPy starts the consumer from the documentation. stop ends it and says what it complained of, if the test has
+// failed.
+func followPy(
+	ctx context.Context, t *testing.T, python, issuer string,
+) (stdin io.WriteCloser, stdout io.Reader, stop func()) {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, python, "../docs/examples/follow.py")
-	cmd.Env = append(os.Environ(), "ISSUER="+issuer, "CLIENT_ID=api", "CLIENT_SECRET="+apiSecret, "SUBSCRIBER=py-1", "no_proxy=*")
+	cmd.Env = append(
+		os.Environ(), "ISSUER="+issuer, "CLIENT_ID=api", "CLIENT_SECRET="+apiSecret, "SUBSCRIBER=py-1", "no_proxy=*",
+	)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	stdin, err := cmd.StdinPipe()
@@ -68,8 +76,8 @@ func followPy(ctx context.Context, t *testing.T, python, issuer string) (stdin i
 	}
 }
 
-// The consumer from the documentation, run against a real server: at each level a token is alive before the sign-out, and
-// revoked as soon as the receipt is there; what is issued afterwards is alive.
+// The consumer from the documentation, run against a real server: at each level a token is alive before the sign-out,
+// and revoked as soon as the receipt is there; what is issued afterwards is alive.
 func TestFollowPy(t *testing.T) {
 	python := python(t)
 	forEachDB(t, func(t *testing.T, k *kit) {
@@ -111,7 +119,8 @@ func TestFollowPy(t *testing.T) {
 				seq = k.signOut(before.str("access_token"))
 			} else {
 				target := map[models.Level]models.Target{
-					models.LevelUser: models.WholeUser(uuid.MustParse(user)), models.LevelClient: models.WholeClient("web"), models.LevelEveryone: models.Everyone(),
+					models.LevelUser: models.WholeUser(uuid.MustParse(user)), models.LevelClient: models.WholeClient("web"),
+					models.LevelEveryone: models.Everyone(),
 				}[level]
 				out, err := k.store.Revoke(ctx, target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
 				if err != nil {
@@ -133,8 +142,8 @@ func TestFollowPy(t *testing.T) {
 	})
 }
 
-// A server whose log became shorter, restored from a backup, refuses acknowledgements above its end. The consumer lets the
-// first heartbeat say where the log ends, and acknowledges that.
+// A server whose log became shorter, restored from a backup, refuses acknowledgements above its end. The consumer
+// lets the first heartbeat say where the log ends, and acknowledges that.
 func TestFollowPy_ShorterLog(t *testing.T) {
 	python := python(t)
 	const before, after = 10, 4
@@ -142,7 +151,9 @@ func TestFollowPy_ShorterLog(t *testing.T) {
 	acknowledged, refused := make(chan int, 10), make(chan string, 100)
 	stop := make(chan struct{})
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /oauth2/token", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"access_token":"x"}`) })
+	mux.HandleFunc(
+		"POST /oauth2/token", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"access_token":"x"}`) },
+	)
 	mux.HandleFunc("POST /oauth2/revocations/ack", func(w http.ResponseWriter, r *http.Request) {
 		var in struct{ Seq int }
 		if err := json.NewDecoder(r.Body).Decode(&in); err != nil || (streams.Load() > 1 && in.Seq > after) {
@@ -157,7 +168,11 @@ func TestFollowPy_ShorterLog(t *testing.T) {
 		if streams.Add(1) > 1 {
 			end = after
 		}
-		fmt.Fprintf(w, "event: revocation\ndata: {\"seq\":%d,\"level\":\"client\",\"subject\":\"web\",\"valid_from\":%d,\"expires_at\":%d}\n\n", end, now, now+300e6)
+		fmt.Fprintf(
+			w,
+			"event: revocation\ndata: {\"seq\":%d,\"level\":\"client\",\"subject\":\"web\",\"valid_from\":%d,\"expires_at\":%d}\n\n",
+			end, now, now+300e6,
+		)
 		w.(http.Flusher).Flush()
 		fmt.Fprintf(w, "event: heartbeat\ndata: {\"seq\":%d,\"time\":%d}\n\n", end, now)
 		w.(http.Flusher).Flush()

@@ -30,33 +30,19 @@ func (s *Server) introspect(c *gin.Context) {
 	}
 	switch {
 	case errors.Is(err, errInactive): // nothing more is said of it, section 2.2
-		noStore(c)
-		c.JSON(http.StatusOK, struct {
-			Active bool `json:"active"`
-		}{false})
+		c.JSON(http.StatusOK, gin.H{"active": false})
 		return
 	case err != nil:
 		s.fail(c, err)
 		return
 	}
-	noStore(c)
-	answer := introspection{
-		Active: true, TokenType: found.TokenType, ClientID: found.ClientID, Sub: found.UserID, Username: found.Username,
-		DeviceID: found.DeviceID, Scope: found.Scope, Iat: found.IssuedAt, Exp: found.ExpiresAt, Iss: found.Issuer, Jti: found.ID,
-	}
-	switch len(found.Audience) {
-	case 0:
-	case 1:
-		answer.Aud = found.Audience[0]
-	default:
-		answer.Aud = found.Audience
-	}
-	c.JSON(http.StatusOK, answer)
+	c.JSON(http.StatusOK, newIntrospection(found))
 }
 
 // errInactive: garbage is found out without a statement, so nothing has made sure of the client yet.
 var errInactive = errors.New("the token is not active")
 
+// introspection is the answer about a living token, RFC 7662 section 2.2.
 type introspection struct {
 	Active    bool   `json:"active"`
 	TokenType string `json:"token_type"`
@@ -70,4 +56,19 @@ type introspection struct {
 	Iss       string `json:"iss"`
 	Aud       any    `json:"aud,omitempty"` // a string, or several
 	Jti       string `json:"jti,omitempty"`
+}
+
+func newIntrospection(i *models.Introspection) introspection {
+	v := introspection{
+		Active: true, TokenType: i.TokenType, ClientID: i.ClientID, Sub: i.UserID, Username: i.Username,
+		DeviceID: i.DeviceID, Scope: i.Scope, Iat: i.IssuedAt, Exp: i.ExpiresAt, Iss: i.Issuer, Jti: i.ID,
+	}
+	switch len(i.Audience) {
+	case 0:
+	case 1:
+		v.Aud = i.Audience[0]
+	default:
+		v.Aud = i.Audience
+	}
+	return v
 }

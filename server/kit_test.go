@@ -48,7 +48,10 @@ func newKit(t *testing.T, dbURL string, change ...func(*models.Config)) *kit {
 	t.Helper()
 	// The issuer is the server's own address, so the server comes first.
 	var handler http.Handler
-	k := &kit{t: t, http: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))}
+	k := &kit{
+		t:    t,
+		http: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) })),
+	}
 	t.Cleanup(k.http.Close)
 	k.http.Client().Transport = apitest.Transport{Fail: t.Errorf, Listener: "public"}
 	k.url = k.http.URL
@@ -77,15 +80,31 @@ func newKit(t *testing.T, dbURL string, change ...func(*models.Config)) *kit {
 	handler = k.srv.Handler()
 
 	k.user("anna")
-	k.client(models.NewClient{ID: "web", Public: true, Grants: []string{"password", "refresh_token"}, Scopes: []string{"settings", "profile", "admin"}})
-	k.client(models.NewClient{ID: "api", Secret: apiSecret, Grants: []string{"client_credentials"}, Scopes: []string{"revocations", "settings"}, Introspect: true})
-	k.client(models.NewClient{ID: "my.app", Secret: apiSecret, Grants: []string{"password", "refresh_token"}, Scopes: []string{"settings"}})
+	k.client(
+		models.NewClient{
+			ID: "web", Public: true, Grants: []string{"password", "refresh_token"},
+			Scopes: []string{"settings", "profile", "admin"},
+		},
+	)
+	k.client(
+		models.NewClient{
+			ID: "api", Secret: apiSecret, Grants: []string{"client_credentials"}, Scopes: []string{"revocations", "settings"},
+			Introspect: true,
+		},
+	)
+	k.client(
+		models.NewClient{
+			ID: "my.app", Secret: apiSecret, Grants: []string{"password", "refresh_token"}, Scopes: []string{"settings"},
+		},
+	)
 	return k
 }
 
 func (k *kit) user(name string) *models.User {
 	k.t.Helper()
-	u, err := k.store.CreateUser(context.Background(), models.NewUser{Username: name, Password: testPassword}, models.Actor{})
+	u, err := k.store.CreateUser(
+		context.Background(), models.NewUser{Username: name, Password: testPassword}, models.Actor{},
+	)
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -143,8 +162,6 @@ func (k *kit) request(method, path, body string, headers ...string) *http.Reques
 	return r
 }
 
-const formType = "application/x-www-form-urlencoded"
-
 // form posts pairs of names and values.
 func (k *kit) form(path string, pairs ...string) *answer {
 	k.t.Helper()
@@ -157,7 +174,12 @@ func (k *kit) form(path string, pairs ...string) *answer {
 
 func (k *kit) signIn(name string, more ...string) *answer {
 	k.t.Helper()
-	a := k.form("/oauth2/token", append([]string{"grant_type", "password", "client_id", "web", "username", name, "password", testPassword}, more...)...)
+	a := k.form(
+		"/oauth2/token",
+		append(
+			[]string{"grant_type", "password", "client_id", "web", "username", name, "password", testPassword}, more...,
+		)...,
+	)
 	if a.status != 200 {
 		k.t.Fatalf("sign in: %d %s", a.status, a.body)
 	}
@@ -166,7 +188,10 @@ func (k *kit) signIn(name string, more ...string) *answer {
 
 func (k *kit) refresh(token string, more ...string) *answer {
 	k.t.Helper()
-	return k.form("/oauth2/token", append([]string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", token}, more...)...)
+	return k.form(
+		"/oauth2/token",
+		append([]string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", token}, more...)...,
+	)
 }
 
 func (k *kit) bearer(method, path, token, body string) *answer {
@@ -195,7 +220,10 @@ func (k *kit) active(token string) bool {
 // apiToken is the token of a resource server.
 func (k *kit) apiToken() string {
 	k.t.Helper()
-	a := k.form("/oauth2/token", "grant_type", "client_credentials", "client_id", "api", "client_secret", apiSecret, "scope", "revocations")
+	a := k.form(
+		"/oauth2/token", "grant_type", "client_credentials", "client_id", "api", "client_secret", apiSecret, "scope",
+		"revocations",
+	)
 	if a.status != 200 {
 		k.t.Fatalf("client credentials: %d %s", a.status, a.body)
 	}

@@ -15,31 +15,40 @@ import (
 
 // metadata is RFC 8414, with two members of our own for the feed.
 func (s *Server) metadata(c *gin.Context) {
-	auth := []string{"client_secret_basic", "client_secret_post"}
-	c.Header("Access-Control-Allow-Origin", "*")
+	secret := []string{"client_secret_basic", "client_secret_post"}
+	public := append(secret, "none") // a client without a secret may ask too
 	c.Header("Cache-Control", "public, max-age=300")
-	c.JSON(http.StatusOK, struct {
-		Issuer             string   `json:"issuer"`
-		TokenEndpoint      string   `json:"token_endpoint"`
-		RevocationEndpoint string   `json:"revocation_endpoint"`
-		Introspection      string   `json:"introspection_endpoint"`
-		JWKS               string   `json:"jwks_uri"`
-		GrantTypes         []string `json:"grant_types_supported"`
-		ResponseTypes      []string `json:"response_types_supported"`
-		Scopes             []string `json:"scopes_supported"`
-		TokenAuth          []string `json:"token_endpoint_auth_methods_supported"`
-		RevocationAuth     []string `json:"revocation_endpoint_auth_methods_supported"`
-		IntrospectionAuth  []string `json:"introspection_endpoint_auth_methods_supported"`
-		Feed               string   `json:"revocation_feed_endpoint"`
-		Ack                string   `json:"revocation_ack_endpoint"`
-	}{
-		s.issuer, s.issuer + "/oauth2/token", s.issuer + "/oauth2/revoke", s.issuer + "/oauth2/introspect", s.issuer + "/oauth2/jwks",
-		[]string{models.GrantPassword, models.GrantRefreshToken, models.GrantClientCredentials},
-		[]string{}, // there is no authorization endpoint
-		[]string{models.ScopeSettings, models.ScopeAdmin, models.ScopeRevocations},
-		append(auth, "none"), append(auth, "none"), auth,
-		s.issuer + "/oauth2/revocations", s.issuer + "/oauth2/revocations/ack",
+	c.JSON(http.StatusOK, serverMetadata{
+		Issuer:             s.issuer,
+		TokenEndpoint:      s.issuer + "/oauth2/token",
+		RevocationEndpoint: s.issuer + "/oauth2/revoke",
+		Introspection:      s.issuer + "/oauth2/introspect",
+		JWKS:               s.issuer + "/oauth2/jwks",
+		GrantTypes:         models.GrantNames(),
+		ResponseTypes:      []string{}, // there is no authorization endpoint
+		Scopes:             []string{models.ScopeSettings, models.ScopeAdmin, models.ScopeRevocations},
+		TokenAuth:          public,
+		RevocationAuth:     public,
+		IntrospectionAuth:  secret,
+		Feed:               s.issuer + "/oauth2/revocations",
+		Ack:                s.issuer + "/oauth2/revocations/ack",
 	})
+}
+
+type serverMetadata struct {
+	Issuer             string   `json:"issuer"`
+	TokenEndpoint      string   `json:"token_endpoint"`
+	RevocationEndpoint string   `json:"revocation_endpoint"`
+	Introspection      string   `json:"introspection_endpoint"`
+	JWKS               string   `json:"jwks_uri"`
+	GrantTypes         []string `json:"grant_types_supported"`
+	ResponseTypes      []string `json:"response_types_supported"`
+	Scopes             []string `json:"scopes_supported"`
+	TokenAuth          []string `json:"token_endpoint_auth_methods_supported"`
+	RevocationAuth     []string `json:"revocation_endpoint_auth_methods_supported"`
+	IntrospectionAuth  []string `json:"introspection_endpoint_auth_methods_supported"`
+	Feed               string   `json:"revocation_feed_endpoint"`
+	Ack                string   `json:"revocation_ack_endpoint"`
 }
 
 // jwks is the key set, RFC 7517.
@@ -53,7 +62,6 @@ func (s *Server) jwks(c *gin.Context) {
 	}
 	sum := sha256.Sum256(body)
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
-	c.Header("Access-Control-Allow-Origin", "*")
 	c.Header("Cache-Control", fmt.Sprintf("public, max-age=%d", int(models.JWKSMaxAge.Seconds())))
 	c.Header("ETag", etag)
 	if matches(c.Request.Header, etag) {

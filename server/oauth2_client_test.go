@@ -17,7 +17,9 @@ func TestStockClient_XOAuth2(t *testing.T) {
 		ctx := context.WithValue(t.Context(), oauth2.HTTPClient, k.http.Client())
 		for id, secret := range map[string]string{"web": "", "my.app": apiSecret} {
 			// It finds out how to authenticate by trying, and repeats a refresh that failed.
-			cfg := &oauth2.Config{ClientID: id, ClientSecret: secret, Endpoint: oauth2.Endpoint{TokenURL: k.url + "/oauth2/token"}}
+			cfg := &oauth2.Config{
+				ClientID: id, ClientSecret: secret, Endpoint: oauth2.Endpoint{TokenURL: k.url + "/oauth2/token"},
+			}
 			first, err := cfg.PasswordCredentialsToken(ctx, "anna", testPassword)
 			if err != nil {
 				t.Fatalf("%s: %v", id, err)
@@ -25,8 +27,10 @@ func TestStockClient_XOAuth2(t *testing.T) {
 			if first.Extra("device_id") == nil || first.RefreshToken == "" || first.TokenType != "Bearer" {
 				t.Fatalf("%s: %+v", id, first)
 			}
-			source := cfg.TokenSource(ctx, &oauth2.Token{AccessToken: first.AccessToken, RefreshToken: first.RefreshToken, Expiry: time.Now().Add(-time.Hour)})
-			second, err := source.Token()
+			expired := &oauth2.Token{
+				AccessToken: first.AccessToken, RefreshToken: first.RefreshToken, Expiry: time.Now().Add(-time.Hour),
+			}
+			second, err := cfg.TokenSource(ctx, expired).Token()
 			if err != nil || second.RefreshToken == first.RefreshToken {
 				t.Fatalf("%s: %+v, %v", id, second, err)
 			}
@@ -36,7 +40,10 @@ func TestStockClient_XOAuth2(t *testing.T) {
 			}
 			res.Body.Close()
 		}
-		own, err := (&clientcredentials.Config{ClientID: "api", ClientSecret: apiSecret, TokenURL: k.url + "/oauth2/token", Scopes: []string{"revocations"}}).Token(ctx)
+		api := clientcredentials.Config{
+			ClientID: "api", ClientSecret: apiSecret, TokenURL: k.url + "/oauth2/token", Scopes: []string{"revocations"},
+		}
+		own, err := api.Token(ctx)
 		if err != nil || own.RefreshToken != "" {
 			t.Fatalf("%+v, %v", own, err)
 		}

@@ -29,6 +29,5 @@ func (s *Server) revoke(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	noStore(c)
-	c.JSON(http.StatusOK, struct{}{})
+	c.JSON(http.StatusOK, gin.H{})
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/gin-gonic/gin"
-	oauthserver "github.com/go-oauth2/oauth2/v4/server"
 
 	"curfew/internal/web"
 	"curfew/models"
@@ -26,9 +25,7 @@ type Config struct {
 type Server struct {
 	store   *models.Store
 	metrics *web.Metrics
-	log     *slog.Logger
 	issuer  string
-	oauth   *oauthserver.Server
 	engine  *gin.Engine
 	feed    *feed
 }
@@ -36,20 +33,22 @@ type Server struct {
 // New makes the listener and starts to follow the revocation log; Close ends that.
 func New(cfg Config) (*Server, error) {
 	engine, err := web.NewEngine(web.EngineConfig{
-		Listener: "public", Store: cfg.Store, Metrics: cfg.Metrics, Logger: cfg.Logger, TrustedProxies: cfg.TrustedProxies, TLS: cfg.TLS,
-		Draining: cfg.Draining,
+		Listener: "public", Store: cfg.Store, Metrics: cfg.Metrics, Logger: cfg.Logger,
+		TrustedProxies: cfg.TrustedProxies, TLS: cfg.TLS, Draining: cfg.Draining,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: cfg.Store, metrics: cfg.Metrics, log: cfg.Logger, issuer: cfg.Issuer, engine: engine, oauth: newOAuth(cfg.Store)}
+	s := &Server{store: cfg.Store, metrics: cfg.Metrics, issuer: cfg.Issuer, engine: engine}
 	s.routes()
 	s.feed = newFeed(cfg.Store, cfg.Logger)
-	cfg.Metrics.Gauge("curfew_feed_streams", "Open revocation streams.", func() float64 { return float64(s.feed.open.Load()) })
+	cfg.Metrics.Gauge("curfew_feed_streams", "Open revocation streams.", func() float64 {
+		return float64(s.feed.open.Load())
+	})
 	return s, nil
 }
 
-// Handler answers the listener's requests. It takes HTTP/1 only: the feed takes its connections over.
+// Handler answers the listener's requests. Serve it with HTTP/1 only: the feed takes its connections over.
 func (s *Server) Handler() http.Handler { return s.engine }
 
 // Routes are the routes there are, for the tests.
@@ -60,19 +59,27 @@ func (s *Server) Close() { s.feed.close() }
 
 func (s *Server) routes() {
 	r := s.engine
-	r.POST("/oauth2/token", s.token)
-	r.POST("/oauth2/revoke", s.revoke)
-	r.POST("/oauth2/introspect", s.introspect)
-	r.Match(web.Look, "/oauth2/jwks", s.jwks)
-	r.Match(web.Look, "/.well-known/oauth-authorization-server", s.metadata)
 
-	follower := r.Group("/oauth2/revocations", web.Authenticate(s.store, models.ScopeRevocations))
-	follower.GET("", web.Handle(s.revocations))
-	follower.POST("/ack", web.Handle(s.acknowledge))
+	// What anybody may read, scripts of any site too.
+	documents := r.Group("", web.API.With("Access-Control-Allow-Origin", "*").Middleware)
+	documents.Match(web.GetAndHead, "/.well-known/oauth-authorization-server", s.metadata)
+	documents.Match(web.GetAndHead, "/oauth2/jwks", s.jwks)
 
+	// Clients, who authenticate in the form or by HTTP Basic. RFC 6749 section 5.1 wants the old header too.
+	clients := r.Group("/oauth2", web.API.With("Pragma", "no-cache").Middleware)
+	clients.POST("/token", s.token)
+	clients.POST("/revoke", s.revoke)
+	clients.POST("/introspect", s.introspect)
+
+	// Resource servers, who follow the revocation log.
+	followers := r.Group("/oauth2/revocations", web.Authenticate(s.store, models.ScopeRevocations))
+	followers.GET("", web.Handle(s.revocations))
+	followers.POST("/ack", web.HandleWithoutQuery(s.acknowledge))
+
+	// Users, about their own devices and password.
 	user := r.Group("/settings", web.Authenticate(s.store, models.ScopeSettings), web.Handle(userOnly))
-	user.GET("/devices", web.Handle(s.listDevices))
-	user.PATCH("/devices/:id", web.Handle(s.renameDevice))
+	user.GET("/devices", web.HandleWithoutQuery(s.listDevices))
+	user.PATCH("/devices/:id", web.HandleWithoutQuery(s.renameDevice))
 	user.DELETE("/devices/:id", web.Handle(s.signOutDevice))
 	user.DELETE("/devices", web.Handle(s.signOutEverywhere))
 	user.PUT("/password", web.Handle(s.changePassword))

@@ -23,7 +23,8 @@ func TestFlows(t *testing.T) {
 	flows := func(t *testing.T, k *kit) {
 		id := uuid.NewString()
 		phone := k.signIn("anna", "device_id", id, "device_name", "Anna's phone")
-		if phone.str("device_id") != id || phone.str("token_type") != "Bearer" || phone.json["expires_in"] != 300.0 || phone.str("scope") != "settings profile" ||
+		if phone.str("device_id") != id || phone.str("token_type") != "Bearer" || phone.json["expires_in"] != 300.0 ||
+			phone.str("scope") != "settings profile" ||
 			phone.header.Get("Cache-Control") != "no-store" || phone.header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Fatalf("%s %v", phone.body, phone.header)
 		}
@@ -34,11 +35,14 @@ func TestFlows(t *testing.T) {
 			t.Fatalf("%s", list.body)
 		}
 		for _, d := range devices {
-			if d := d.(map[string]any); (d["id"] == id) != (d["current"] == true) || (d["id"] == id) != (d["name"] == "Anna's phone") {
+			if d := d.(map[string]any); (d["id"] == id) != (d["current"] == true) ||
+				(d["id"] == id) != (d["name"] == "Anna's phone") {
 				t.Fatalf("%v", d)
 			}
 		}
-		renamed := k.bearer("PATCH", "/settings/devices/"+laptop.str("device_id"), phone.str("access_token"), `{"name":"Laptop"}`)
+		renamed := k.bearer(
+			"PATCH", "/settings/devices/"+laptop.str("device_id"), phone.str("access_token"), `{"name":"Laptop"}`,
+		)
 		if renamed.status != 200 || renamed.str("name") != "Laptop" {
 			t.Fatalf("%d %s", renamed.status, renamed.body)
 		}
@@ -50,7 +54,8 @@ func TestFlows(t *testing.T) {
 			t.Fatalf("a retry: %d %s", again.status, again.body)
 		}
 		i := k.introspect(next.str("access_token"))
-		if i.json["active"] != true || i.str("username") != "anna" || i.str("device_id") != id || i.str("client_id") != "web" || i.str("iss") != k.url || i.str("aud") != k.url {
+		if i.json["active"] != true || i.str("username") != "anna" || i.str("device_id") != id ||
+			i.str("client_id") != "web" || i.str("iss") != k.url || i.str("aud") != k.url {
 			t.Fatalf("%s", i.body)
 		}
 		if i := k.introspect(next.str("refresh_token")); i.json["active"] != true || i.str("device_id") != id {
@@ -58,7 +63,8 @@ func TestFlows(t *testing.T) {
 		}
 		out := k.bearer("DELETE", "/settings/devices/"+laptop.str("device_id")+"?wait=50ms", next.str("access_token"), "")
 		rev := out.json["revocation"].(map[string]any)
-		if out.status != 200 || rev["level"] != "device" || rev["subject"] != laptop.str("device_id") || out.json["count"] != 1.0 || out.json["applied"] == nil {
+		if out.status != 200 || rev["level"] != "device" || rev["subject"] != laptop.str("device_id") ||
+			out.json["count"] != 1.0 || out.json["applied"] == nil {
 			t.Fatalf("%d %s", out.status, out.body)
 		}
 		if k.active(laptop.str("access_token")) || k.refresh(laptop.str("refresh_token")).str("error") != "invalid_grant" {
@@ -66,19 +72,23 @@ func TestFlows(t *testing.T) {
 		}
 		tablet := k.signIn("anna")
 		others := k.bearer("DELETE", "/settings/devices?except=current", next.str("access_token"), "")
-		if others.status != 200 || others.json["count"] != 1.0 || k.active(tablet.str("access_token")) || !k.active(next.str("access_token")) {
+		if others.status != 200 || others.json["count"] != 1.0 || k.active(tablet.str("access_token")) ||
+			!k.active(next.str("access_token")) {
 			t.Fatalf("%d %s", others.status, others.body)
 		}
 		all := k.bearer("DELETE", "/settings/devices", next.str("access_token"), "")
-		if all.status != 200 || all.json["revocation"].(map[string]any)["level"] != "user" || k.active(next.str("access_token")) {
+		if all.status != 200 || all.json["revocation"].(map[string]any)["level"] != "user" ||
+			k.active(next.str("access_token")) {
 			t.Fatalf("%d %s", all.status, all.body)
 		}
-		if a := k.bearer("GET", "/settings/devices", next.str("access_token"), ""); a.status != 401 || !strings.Contains(a.header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+		if a := k.bearer("GET", "/settings/devices", next.str("access_token"), ""); a.status != 401 ||
+			!strings.Contains(a.header.Get("WWW-Authenticate"), `error="invalid_token"`) {
 			t.Fatalf("%d %v", a.status, a.header)
 		}
 	}
 	forEachDB(t, flows)
-	t.Run("PostgreSQL behind pgbouncer", func(t *testing.T) { // what docs/operations.md says of it: no statement asks for its types
+	// what docs/operations.md says of it: no statement asks for its types
+	t.Run("PostgreSQL behind pgbouncer", func(t *testing.T) {
 		dbURL, err := url.Parse(testdb.Postgres(t))
 		if err != nil {
 			t.Fatal(err)
@@ -95,7 +105,8 @@ func TestToken_ReplayAndRetirement(t *testing.T) {
 		first := k.signIn("anna")
 		second := k.refresh(first.str("refresh_token"))
 		third := k.refresh(second.str("refresh_token"))
-		if k.active(first.str("access_token")) || !k.active(second.str("access_token")) || !k.active(third.str("access_token")) {
+		if k.active(first.str("access_token")) || !k.active(second.str("access_token")) ||
+			!k.active(third.str("access_token")) {
 			t.Fatal("an access token two renewals old is alive, or one of the others is not")
 		}
 		if a := k.refresh(first.str("refresh_token")); a.status != 400 || a.str("error") != "invalid_grant" {
@@ -114,7 +125,8 @@ func TestRevoke(t *testing.T) {
 		}
 		for _, which := range []string{"access_token", "refresh_token"} {
 			g := k.signIn("anna")
-			if a := revoke(g.str(which)); a.status != 200 || k.active(g.str("access_token")) || k.refresh(g.str("refresh_token")).status != 400 {
+			if a := revoke(g.str(which)); a.status != 200 || k.active(g.str("access_token")) ||
+				k.refresh(g.str("refresh_token")).status != 400 {
 				t.Fatalf("%s: %d %s", which, a.status, a.body)
 			}
 			if a := revoke(g.str(which)); a.status != 200 {
@@ -137,10 +149,12 @@ func TestRevoke(t *testing.T) {
 		if a := revoke("garbage"); a.status != 200 {
 			t.Fatalf("garbage: %d %s", a.status, a.body)
 		}
-		if a := k.form("/oauth2/revoke", "client_id", "api", "client_secret", apiSecret, "token", k.apiToken()); a.status != 400 || a.str("error") != "unsupported_token_type" {
+		if a := k.askAs("/oauth2/revoke", "api", apiSecret, "token", k.apiToken()); a.status != 400 ||
+			a.str("error") != "unsupported_token_type" {
 			t.Fatalf("a token without a device: %d %s", a.status, a.body)
 		}
-		if a := k.form("/oauth2/revoke", "client_id", "api", "client_secret", apiSecret, "token", now.str("refresh_token")); a.status != 400 || !k.active(now.str("access_token")) {
+		if a := k.askAs("/oauth2/revoke", "api", apiSecret, "token", now.str("refresh_token")); a.status != 400 ||
+			!k.active(now.str("access_token")) {
 			t.Fatalf("another client's token: %d %s", a.status, a.body)
 		}
 	})
@@ -171,7 +185,12 @@ func TestIntrospect_WhoMay(t *testing.T) {
 func TestClientAuthentication_Basic(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape("api") + ":" + url.QueryEscape(apiSecret)))
-		a := k.do(k.request("POST", "/oauth2/token", "grant_type=client_credentials", "Content-Type", formType, "Authorization", "Basic "+basic))
+		a := k.do(
+			k.request(
+				"POST", "/oauth2/token", "grant_type=client_credentials", "Content-Type", formType, "Authorization",
+				"Basic "+basic,
+			),
+		)
 		if a.status != 200 || a.json["refresh_token"] != nil || a.json["device_id"] != nil {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
@@ -209,7 +228,9 @@ func TestSettings_OthersDevices(t *testing.T) {
 		anna, ben := k.signIn("anna"), k.signIn("ben")
 		for _, method := range []string{"PATCH", "DELETE"} {
 			for _, id := range []string{ben.str("device_id"), uuid.NewString(), "x", uuid.Nil.String()} {
-				if a := k.bearer(method, "/settings/devices/"+id, anna.str("access_token"), map[string]string{"PATCH": `{"name":"x"}`}[method]); a.status != 404 {
+				if a := k.bearer(
+					method, "/settings/devices/"+id, anna.str("access_token"), map[string]string{"PATCH": `{"name":"x"}`}[method],
+				); a.status != 404 {
 					t.Errorf("%s %s: %d %s", method, id, a.status, a.body)
 				}
 			}
@@ -222,24 +243,38 @@ func TestSettings_OthersDevices(t *testing.T) {
 		if mine.str("device_id") == ben.str("device_id") || !k.active(ben.str("access_token")) {
 			t.Fatal("another user's GUID was taken")
 		}
-		own := k.form("/oauth2/token", "grant_type", "client_credentials", "client_id", "api", "client_secret", apiSecret, "scope", "settings")
-		if a := k.bearer("GET", "/settings/devices", own.str("access_token"), ""); a.status != 403 || a.str("code") != "user_required" {
+		own := k.form(
+			"/oauth2/token", "grant_type", "client_credentials", "client_id", "api", "client_secret", apiSecret, "scope",
+			"settings",
+		)
+		if a := k.bearer("GET", "/settings/devices", own.str("access_token"), ""); a.status != 403 ||
+			a.str("code") != "user_required" {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 		narrow := k.refresh(anna.str("refresh_token"), "scope", "profile")
-		if a := k.bearer("GET", "/settings/devices", narrow.str("access_token"), ""); a.status != 403 || !strings.Contains(a.header.Get("WWW-Authenticate"), "insufficient_scope") {
+		if a := k.bearer("GET", "/settings/devices", narrow.str("access_token"), ""); a.status != 403 ||
+			!strings.Contains(a.header.Get("WWW-Authenticate"), "insufficient_scope") {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 	})
 }
 
-// What is wrong beside the password is said whatever the password is: no answer tells of it without a device in the list.
+// What is wrong beside the password is said whatever the password is: no answer tells of it without a device in the
+// list.
 func TestToken_NoOracle(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
-		for _, wrong := range [][]string{{"scope", "nosuch"}, {"device_name", "a\x01b"}, {"device_name", strings.Repeat("a", 101)}, {"device_id", uuid.Max.String()}} {
+		for _, wrong := range [][]string{
+			{"scope", "nosuch"}, {"device_name", "a\x01b"}, {"device_name", strings.Repeat("a", 101)},
+			{"device_id", uuid.Max.String()},
+		} {
 			var answers []string
 			for _, password := range []string{testPassword, "not it"} {
-				a := k.form("/oauth2/token", append([]string{"grant_type", "password", "client_id", "web", "username", "anna", "password", password}, wrong...)...)
+				a := k.form(
+					"/oauth2/token",
+					append(
+						[]string{"grant_type", "password", "client_id", "web", "username", "anna", "password", password}, wrong...,
+					)...,
+				)
 				answers = append(answers, fmt.Sprintf("%d %s", a.status, a.body))
 			}
 			if !strings.HasPrefix(answers[0], "400 ") || answers[0] != answers[1] {
@@ -253,7 +288,8 @@ func TestToken_NoOracle(t *testing.T) {
 func TestToken_DeviceNames(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		for name, want := range map[string]string{
-			"MacBook\u00a0Pro de Léa": "MacBook Pro de Léa", "گوشی\u200cمن": "گوشی\u200cمن", "👨\u200d👩\u200d👧": "👨\u200d👩\u200d👧", "\u3000": "Go-http-client",
+			"MacBook\u00a0Pro de Léa": "MacBook Pro de Léa", "گوشی\u200cمن": "گوشی\u200cمن",
+			"👨\u200d👩\u200d👧": "👨\u200d👩\u200d👧", "\u3000": "Go-http-client",
 		} {
 			g := k.signIn("anna", "device_name", name)
 			list := k.bearer("GET", "/settings/devices", g.str("access_token"), "")
@@ -268,7 +304,10 @@ func TestToken_DeviceNames(t *testing.T) {
 func TestToken_AdminScope(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		ask := func(scope string) *answer {
-			return k.form("/oauth2/token", "grant_type", "password", "client_id", "web", "username", "anna", "password", testPassword, "scope", scope)
+			return k.form(
+				"/oauth2/token", "grant_type", "password", "client_id", "web", "username", "anna", "password", testPassword,
+				"scope", scope,
+			)
 		}
 		if a := ask("admin"); a.status != 400 || a.str("error") != "invalid_scope" {
 			t.Fatalf("%d %s", a.status, a.body)
@@ -278,7 +317,9 @@ func TestToken_AdminScope(t *testing.T) {
 			t.Fatal(err)
 		}
 		// That answer says that the password is right, so it leaves a trace.
-		if events, _, err := k.store.ListAuditEvents(t.Context(), models.AuditFilter{Type: models.AuditAdminRefused, UserID: u.ID.String()}, models.Page{}); err != nil || len(events) != 1 {
+		refused := models.AuditFilter{Type: models.AuditAdminRefused, UserID: u.ID.String()}
+		if events, _, err := k.store.ListAuditEvents(t.Context(), refused, models.Page{}); err != nil ||
+			len(events) != 1 {
 			t.Fatalf("%v %v", events, err)
 		}
 		admin := true
@@ -304,13 +345,18 @@ func TestMetadataAndKeys(t *testing.T) {
 			t.Fatalf("%d %s", m.status, m.body)
 		}
 		keys := k.do(k.request("GET", "/oauth2/jwks", ""))
-		if keys.status != 200 || len(keys.json["keys"].([]any)) != 1 || keys.header.Get("Cache-Control") != "public, max-age=300" {
+		if keys.status != 200 || len(keys.json["keys"].([]any)) != 1 ||
+			keys.header.Get("Cache-Control") != "public, max-age=300" {
 			t.Fatalf("%d %s", keys.status, keys.body)
 		}
-		if again := k.do(k.request("GET", "/oauth2/jwks", "", "If-None-Match", keys.header.Get("ETag"))); again.status != 304 || len(again.body) != 0 {
+		tag := keys.header.Get("ETag")
+		if again := k.do(k.request("GET", "/oauth2/jwks", "", "If-None-Match", tag)); again.status != 304 ||
+			len(again.body) != 0 {
 			t.Fatalf("%d %s", again.status, again.body)
 		}
-		if again := k.do(k.request("HEAD", "/oauth2/jwks", "", "If-None-Match", keys.header.Get("ETag"))); again.status != 304 {
+		if again := k.do(
+			k.request("HEAD", "/oauth2/jwks", "", "If-None-Match", keys.header.Get("ETag")),
+		); again.status != 304 {
 			t.Fatalf("%d", again.status)
 		}
 		for _, path := range []string{"/healthz", "/readyz", "/oauth2/jwks", "/.well-known/oauth-authorization-server"} {
@@ -344,16 +390,19 @@ func TestDatabaseAway(t *testing.T) {
 		k.store.DB().Close()
 		for name, a := range map[string]*answer{
 			"refresh": k.refresh(g.str("refresh_token")), "introspection": k.introspect(g.str("access_token")),
-			"password": k.form("/oauth2/token", "grant_type", "password", "client_id", "web", "username", "anna", "password", testPassword),
-			"revoke":   k.form("/oauth2/revoke", "client_id", "web", "token", g.str("refresh_token")),
+			"password": k.form(
+				"/oauth2/token", "grant_type", "password", "client_id", "web", "username", "anna", "password", testPassword,
+			),
+			"revoke": k.form("/oauth2/revoke", "client_id", "web", "token", g.str("refresh_token")),
 		} {
 			if a.status != 503 || a.str("error") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
 				t.Errorf("%s: %d %s %v", name, a.status, a.body, a.header)
 			}
 		}
 		for name, a := range map[string]*answer{
-			"settings": k.bearer("GET", "/settings/devices", g.str("access_token"), ""), "feed": k.bearer("GET", "/oauth2/revocations", api, ""),
-			"ready": k.do(k.request("GET", "/readyz", "")),
+			"settings": k.bearer("GET", "/settings/devices", g.str("access_token"), ""),
+			"feed":     k.bearer("GET", "/oauth2/revocations", api, ""),
+			"ready":    k.do(k.request("GET", "/readyz", "")),
 		} {
 			if a.status != 503 || a.str("code") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" {
 				t.Errorf("%s: %d %s", name, a.status, a.body)

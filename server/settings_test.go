@@ -19,23 +19,29 @@ func TestBadInput_JSONFields(t *testing.T) {
 			"a list for a body":           {"PATCH", "/settings/devices/current", `["name"]`},
 			"null":                        {"PATCH", "/settings/devices/current", `null`},
 			"a parameter":                 {"PATCH", "/settings/devices/current?name=x", `{"name":"a"}`},
-			"doubled password":            {"PUT", "/settings/password", `{"current_password":"x","current_password":"` + testPassword + `","new_password":"a better one it is"}`},
+			"doubled password": {
+				"PUT", "/settings/password",
+				`{"current_password":"x","current_password":"` + testPassword + `","new_password":"a better one it is"}`,
+			},
 		} {
 			a := k.bearer(tc.method, tc.path, g.str("access_token"), tc.body)
 			if a.status != 400 || a.str("code") != "invalid_request" {
 				t.Errorf("%s: %d %s", name, a.status, a.body)
 			}
-			if d := a.str("detail"); strings.Contains(d, "Go ") || strings.Contains(d, "struct") || strings.Contains(d, testPassword) {
+			if d := a.str("detail"); strings.Contains(d, "Go ") || strings.Contains(d, "struct") ||
+				strings.Contains(d, testPassword) {
 				t.Errorf("%s: %s", name, d)
 			}
 		}
 		if after := k.state(); after != before {
 			t.Errorf("something changed: %s, was %s", after, before)
 		}
-		if a := k.bearer("PATCH", "/settings/devices/current", g.str("access_token"), `{"name":"b"}`); a.status != 200 || a.str("name") != "b" || a.json["current"] != true {
+		if a := k.bearer("PATCH", "/settings/devices/current", g.str("access_token"), `{"name":"b"}`); a.status != 200 ||
+			a.str("name") != "b" || a.json["current"] != true {
 			t.Errorf("%d %s", a.status, a.body)
 		}
-		if a := k.bearer("DELETE", "/settings/devices/current", g.str("access_token"), ""); a.status != 200 || k.active(g.str("access_token")) {
+		if a := k.bearer("DELETE", "/settings/devices/current", g.str("access_token"), ""); a.status != 200 ||
+			k.active(g.str("access_token")) {
 			t.Errorf("%d %s", a.status, a.body)
 		}
 	})

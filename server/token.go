@@ -1,66 +1,229 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/go-oauth2/oauth2/v4"
+	oauthserver "github.com/go-oauth2/oauth2/v4/server"
 	"github.com/google/uuid"
 
+	"curfew/internal/view"
 	"curfew/internal/web"
 	"curfew/models"
 )
 
-// tokenRequest is what the steps of one token request hand on; it travels in the context, because the library's hooks
-// have no other way.
-type tokenRequest struct {
-	client   *models.Client // authenticated
-	user     *models.User   // whose password was right
-	deviceID uuid.UUID
-	name     string
-	scope    string // granted, but for admin
-	origin   models.Origin
+// grant is a way to tokens: a row of the table below.
+type grant struct {
+	name string // the grant_type
+
+	// fresh says that the client is authenticated from the database before anything of the grant is looked at: a secret
+	// that was changed opens no way to passwords. Else the client may come from memory, and the statement of issue makes
+	// sure that it is still the same.
+	fresh bool
+
+	// check says what is wrong with the parameters, before any secret of a user is looked at: that tells nothing of it.
+	check func(*tokenRequest) error
+
+	// issue is the one call of the store.
+	issue func(context.Context, *tokenRequest, *oauth2.TokenGenerateRequest) (*models.Grant, error)
 }
 
-type tokenRequestKey struct{}
-
-func tokenRequestFrom(ctx context.Context) *tokenRequest {
-	return ctx.Value(tokenRequestKey{}).(*tokenRequest)
+// grants are the grants of the token endpoint. What registering a client with one of them asks for is in
+// [models.GrantTypes].
+var grants = []grant{
+	{name: models.GrantPassword, fresh: true, check: checkSignIn, issue: issueSignIn},
+	{name: models.GrantRefreshToken, check: checkNothing, issue: issueRefresh},
+	{name: models.GrantClientCredentials, check: checkScope, issue: issueClientToken},
 }
 
-// token is POST /oauth2/token: first the client, then whether it may use the grant, then the grant.
+// findGrant returns nil for a grant_type that there is not.
+func findGrant(name string) *grant {
+	i := slices.IndexFunc(grants, func(g grant) bool { return g.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &grants[i]
+}
+
+// token is POST /oauth2/token, RFC 6749 section 3.2: first the client, then whether it may use the grant, then the
+// grant.
 func (s *Server) token(c *gin.Context) {
-	var info oauth2.TokenInfo
+	var issued *models.Grant
 	in, err := clientCredentials(c)
+	g := findGrant(c.Request.PostForm.Get("grant_type"))
 	if err == nil {
 		authenticated := s.store.WithClient
-		if c.Request.PostForm.Get("grant_type") == models.GrantPassword {
-			authenticated = s.store.WithFreshClient // as it is now: a secret that was changed opens no way to the passwords
+		if g != nil && g.fresh {
+			authenticated = s.store.WithFreshClient
 		}
 		err = authenticated(c.Request.Context(), in, func(client *models.Client) (err error) {
-			info, err = s.grant(c, client)
+			issued, err = s.issueTokens(c, g, client)
 			return err
 		})
 	}
 	if err != nil {
 		e := s.fail(c, err)
-		s.metrics.TokenError(grantLabel(c), e.code, e.reason)
+		s.metrics.TokenError(grantLabel(g), e.code, e.reason)
 		return
 	}
-	noStore(c)
-	granted := info.(*tokenInfo)
-	answer := tokenAnswer{
-		AccessToken: granted.Access, TokenType: s.oauth.Config.TokenType, ExpiresIn: int64(granted.AccessExpiresIn / time.Second),
-		RefreshToken: granted.Refresh, Scope: granted.Scope,
+	c.JSON(http.StatusOK, newTokenAnswer(issued))
+}
+
+// grantLabel is the grant as a metric's label.
+func grantLabel(g *grant) string {
+	if g == nil {
+		return "other"
 	}
-	if granted.deviceID != uuid.Nil {
-		answer.DeviceID = granted.deviceID.String()
+	return g.name
+}
+
+// issueTokens is what is done for a client that has been authenticated. It may be called twice: see
+// [models.Store.WithClient].
+func (s *Server) issueTokens(c *gin.Context, g *grant, client *models.Client) (*models.Grant, error) {
+	switch {
+	case c.Request.PostForm.Get("grant_type") == "":
+		return nil, invalidRequest("grant_type is missing")
+	case g == nil:
+		return nil, errUnsupportedGrant
+	case !client.HasGrant(g.name):
+		return nil, errUnauthorizedClient
 	}
-	c.JSON(http.StatusOK, answer)
+	t := &tokenRequest{
+		store: s.store, grant: g, client: client, form: c.Request.PostForm, origin: web.Origin(c),
+	}
+	if err := g.check(t); err != nil {
+		return nil, err
+	}
+	return t.run(c.Request)
+}
+
+// tokenRequest is one token request of an authenticated client. It is go-oauth2's manager for this request: what the
+// library reads from the form comes to its methods, and what the store issues stays here.
+type tokenRequest struct {
+	oauth2.Manager // nil: its other methods belong to endpoints of the library that are not in use
+
+	store  *models.Store
+	grant  *grant
+	client *models.Client
+	form   url.Values
+	origin models.Origin
+
+	scope    string       // granted, but for admin; a refresh has its device's
+	deviceID uuid.UUID    // what the app says it is
+	name     string       // of a new device
+	user     *models.User // whose password was right
+
+	issued *models.Grant
+}
+
+// run lets go-oauth2 take the request apart and call the manager. Its own manager is not used: it rotates in several
+// steps, lets concurrent refreshes all succeed, and authenticates no client on refresh.
+func (t *tokenRequest) run(r *http.Request) (*models.Grant, error) {
+	lib := oauthserver.Server{
+		Config: oauthConfig, Manager: t,
+		ClientInfoHandler:            func(*http.Request) (string, string, error) { return t.client.ID, "", nil },
+		PasswordAuthorizationHandler: t.authenticateUser,
+		RefreshTokenResolveHandler:   oauthserver.RefreshTokenFormResolveHandler,
+	}
+	grantType, request, err := lib.ValidationTokenRequest(r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = lib.GetAccessToken(r.Context(), grantType, request)
+	return t.issued, err
+}
+
+// oauthConfig tells go-oauth2 which grants there are.
+var oauthConfig = newOAuthConfig()
+
+func newOAuthConfig() *oauthserver.Config {
+	cfg := &oauthserver.Config{TokenType: "Bearer"}
+	for _, name := range models.GrantNames() {
+		cfg.AllowedGrantTypes = append(cfg.AllowedGrantTypes, oauth2.GrantType(name))
+	}
+	return cfg
+}
+
+// GenerateAccessToken implements [oauth2.Manager] for every grant but refresh_token.
+func (t *tokenRequest) GenerateAccessToken(
+	ctx context.Context, _ oauth2.GrantType, r *oauth2.TokenGenerateRequest,
+) (_ oauth2.TokenInfo, err error) {
+	t.issued, err = t.grant.issue(ctx, t, r)
+	return nil, err
+}
+
+// RefreshAccessToken implements [oauth2.Manager].
+func (t *tokenRequest) RefreshAccessToken(
+	ctx context.Context, r *oauth2.TokenGenerateRequest,
+) (_ oauth2.TokenInfo, err error) {
+	t.issued, err = t.grant.issue(ctx, t, r)
+	return nil, err
+}
+
+// authenticateUser is go-oauth2's hook for the password grant.
+func (t *tokenRequest) authenticateUser(ctx context.Context, _, username, password string) (string, error) {
+	u, err := t.store.AuthenticateUser(ctx, models.PasswordAttempt{
+		Username: username, Password: password, IP: t.origin.IP, DeviceID: t.deviceID,
+	})
+	if err != nil {
+		return "", err
+	}
+	t.user = u
+	return u.ID.String(), nil
+}
+
+// checkScope finds what the client gets of what it asks for.
+func checkScope(t *tokenRequest) (err error) {
+	t.scope, err = models.GrantedScope(t.client, t.form.Get("scope"))
+	return err
+}
+
+// checkSignIn also finds which device it is, and what it is called if it is new.
+func checkSignIn(t *tokenRequest) (err error) {
+	if text := t.form.Get("device_id"); text != "" {
+		id, ok := view.ParseUUID(text)
+		if !ok {
+			return invalidRequest("device_id must be a UUID in its canonical form")
+		}
+		t.deviceID = id
+	}
+	if err := checkScope(t); err != nil {
+		return err
+	}
+	name := strings.TrimSpace(t.form.Get("device_name"))
+	if name == "" {
+		name = view.Platform(t.origin.UserAgent)
+	}
+	t.name, err = models.CleanName(name)
+	return err
+}
+
+// checkNothing: all that a refresh has is its token.
+func checkNothing(*tokenRequest) error { return nil }
+
+// issueSignIn is the grant password, RFC 6749 section 4.3: a device signs in.
+func issueSignIn(ctx context.Context, t *tokenRequest, _ *oauth2.TokenGenerateRequest) (*models.Grant, error) {
+	return t.store.SignIn(ctx, models.SignIn{
+		User: t.user, Client: t.client, Scope: t.scope, DeviceID: t.deviceID, Name: t.name, Origin: t.origin,
+	})
+}
+
+// issueRefresh is the grant refresh_token, RFC 6749 section 6.
+func issueRefresh(ctx context.Context, t *tokenRequest, r *oauth2.TokenGenerateRequest) (*models.Grant, error) {
+	return t.store.RefreshDevice(ctx, models.Refresh{
+		Token: r.Refresh, Client: t.client, Scope: r.Scope, Origin: t.origin,
+	})
+}
+
+// issueClientToken is the grant client_credentials, RFC 6749 section 4.4: a token for the client itself.
+func issueClientToken(ctx context.Context, t *tokenRequest, _ *oauth2.TokenGenerateRequest) (*models.Grant, error) {
+	return t.store.GrantClient(ctx, t.client, t.scope)
 }
 
 // tokenAnswer is RFC 6749 section 5.1, and the device that the tokens are bound to.
@@ -73,50 +236,13 @@ type tokenAnswer struct {
 	DeviceID     string `json:"device_id,omitempty"`
 }
 
-func (s *Server) grant(c *gin.Context, client *models.Client) (oauth2.TokenInfo, error) {
-	form := c.Request.PostForm
-	grant := form.Get("grant_type")
-	switch {
-	case grant == "":
-		return nil, invalidRequest("grant_type is missing")
-	case !s.oauth.CheckGrantType(oauth2.GrantType(grant)):
-		return nil, errUnsupportedGrant
-	case !client.HasGrant(grant):
-		return nil, errUnauthorizedClient
+func newTokenAnswer(g *models.Grant) tokenAnswer {
+	a := tokenAnswer{
+		AccessToken: g.AccessToken, TokenType: oauthConfig.TokenType, ExpiresIn: int64(g.ExpiresIn / time.Second),
+		RefreshToken: g.RefreshToken, Scope: g.Scope,
 	}
-	st := &tokenRequest{client: client, origin: web.Origin(c)}
-	if text := form.Get("device_id"); text != "" && grant == models.GrantPassword {
-		id, ok := web.ParseUUID(text)
-		if !ok {
-			return nil, invalidRequest("device_id takes a UUID in its canonical form")
-		}
-		st.deviceID = id
+	if g.DeviceID != uuid.Nil {
+		a.DeviceID = g.DeviceID.String()
 	}
-	// Whatever may be wrong is said before a password is looked at: it tells nothing of it.
-	var err error
-	if grant != models.GrantRefreshToken { // whose scope is the device's
-		if st.scope, err = models.GrantedScope(client, form.Get("scope")); err != nil {
-			return nil, err
-		}
-	}
-	if grant == models.GrantPassword {
-		if st.name, err = models.CleanName(cmp.Or(strings.TrimSpace(form.Get("device_name")), web.Platform(c.Request.UserAgent()))); err != nil {
-			return nil, err
-		}
-	}
-	ctx := context.WithValue(c.Request.Context(), tokenRequestKey{}, st)
-	gt, request, err := s.oauth.ValidationTokenRequest(c.Request.WithContext(ctx))
-	if err != nil {
-		return nil, err
-	}
-	return s.oauth.GetAccessToken(ctx, gt, request)
-}
-
-// grantLabel is the grant as a metric's label.
-func grantLabel(c *gin.Context) string {
-	switch grant := c.Request.PostForm.Get("grant_type"); grant {
-	case models.GrantPassword, models.GrantRefreshToken, models.GrantClientCredentials:
-		return grant
-	}
-	return "other"
+	return a
 }

@@ -33,9 +33,12 @@ func newFuzzed(f *testing.F) *fuzzed {
 	f.Helper()
 	ctx := f.Context()
 	cfg := models.Config{
-		DatabaseURL: testdb.SQLite(f), Issuer: "https://curfew.test", Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: time.Hour,
-		Hash:   password.Config{Memory: 64, Time: 1, Threads: 1},
-		Limits: models.Limits{PerAccountAddress: 1_000_000, PerAccount: 1_000_000, PerAddress: 1_000_000, PerClient: 1_000_000},
+		DatabaseURL: testdb.SQLite(f), Issuer: "https://curfew.test", Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)},
+		ReuseInterval: time.Hour,
+		Hash:          password.Config{Memory: 64, Time: 1, Threads: 1},
+		Limits: models.Limits{
+			PerAccountAddress: 1_000_000, PerAccount: 1_000_000, PerAddress: 1_000_000, PerClient: 1_000_000,
+		},
 	}
 	if _, err := models.Migrate(ctx, cfg); err != nil {
 		f.Fatal(err)
@@ -44,7 +47,9 @@ func newFuzzed(f *testing.F) *fuzzed {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s, err := New(Config{Store: store, Metrics: web.NewMetrics(store), Logger: slog.New(slog.DiscardHandler), Issuer: cfg.Issuer})
+	s, err := New(
+		Config{Store: store, Metrics: web.NewMetrics(store), Logger: slog.New(slog.DiscardHandler), Issuer: cfg.Issuer},
+	)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -55,7 +60,10 @@ func newFuzzed(f *testing.F) *fuzzed {
 	fz := &fuzzed{handler: s.Handler(), store: store}
 	for _, c := range []models.NewClient{
 		{ID: "web", Public: true, Grants: []string{"password", "refresh_token"}, Scopes: []string{"settings", "profile"}},
-		{ID: "api", Secret: fuzzSecret, Grants: []string{"client_credentials"}, Scopes: []string{"revocations"}, Introspect: true},
+		{
+			ID: "api", Secret: fuzzSecret, Grants: []string{"client_credentials"}, Scopes: []string{"revocations"},
+			Introspect: true,
+		},
 	} {
 		if _, _, err := store.CreateClient(ctx, c, models.Actor{}); err != nil {
 			f.Fatal(err)
@@ -69,7 +77,9 @@ func newFuzzed(f *testing.F) *fuzzed {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if fz.grant, err = store.SignIn(ctx, models.SignIn{User: u, Client: client, Scope: "settings", Name: "phone"}); err != nil {
+	if fz.grant, err = store.SignIn(
+		ctx, models.SignIn{User: u, Client: client, Scope: "settings", Name: "phone"},
+	); err != nil {
 		f.Fatal(err)
 	}
 	return fz
@@ -100,15 +110,16 @@ func checkAnswer(t *testing.T, w *httptest.ResponseRecorder) (granted bool) {
 		t.Fatalf("%d may be cached: %q", w.Code, w.Header().Get("Cache-Control"))
 	case w.Code == http.StatusOK && answer.Access != "":
 		return true
-	case (w.Code == http.StatusBadRequest || w.Code == http.StatusUnauthorized || w.Code == http.StatusTooManyRequests) && answer.Error != "" && answer.Access == "":
+	case (w.Code == http.StatusBadRequest || w.Code == http.StatusUnauthorized || w.Code == http.StatusTooManyRequests) &&
+		answer.Error != "" && answer.Access == "":
 		return false
 	}
 	t.Fatalf("%d %s", w.Code, w.Body)
 	return false
 }
 
-// FuzzTokenRequest: any body and any content type are answered as RFC 6749 says, never with 500, and tokens only go to whoever
-// presented the password or a refresh token.
+// FuzzTokenRequest: any body and any content type are answered as RFC 6749 says, never with 500, and tokens only go
+// to whoever presented the password or a refresh token.
 func FuzzTokenRequest(f *testing.F) {
 	fz := newFuzzed(f)
 	const form = "application/x-www-form-urlencoded"
@@ -118,8 +129,10 @@ func FuzzTokenRequest(f *testing.F) {
 		"grant_type=password&client_id=web&username=anna&password=correct+horse+battery&device_id=0190f5fe-7c00-7a00-8000-000000000001&device_name=x",
 		"grant_type=refresh_token&client_id=web&refresh_token=" + fz.grant.RefreshToken,
 		"grant_type=refresh_token&client_id=web&scope=admin&refresh_token=" + fz.grant.RefreshToken,
-		"grant_type=client_credentials&client_id=api&client_secret=wrong", "grant_type=", "", "%zz", "a=1&a=2", "grant_type=password&grant_type=password",
-		"grant_type=password&client_id=web&username=%00&password=%ff", "grant_type=urn:ietf:params:oauth:grant-type:device_code&client_id=web", "&&&=;=",
+		"grant_type=client_credentials&client_id=api&client_secret=wrong", "grant_type=", "", "%zz", "a=1&a=2",
+		"grant_type=password&grant_type=password",
+		"grant_type=password&client_id=web&username=%00&password=%ff",
+		"grant_type=urn:ietf:params:oauth:grant-type:device_code&client_id=web", "&&&=;=",
 	} {
 		f.Add(body, form)
 	}
@@ -136,20 +149,25 @@ func FuzzTokenRequest(f *testing.F) {
 	})
 }
 
-// FuzzBasicHeader: whatever stands in Authorization, only the right id and secret in the form of RFC 6749 section 2.3.1 get a token, and
-// a refused one is told how to authenticate.
+// FuzzBasicHeader: whatever stands in Authorization, only the right id and secret in the form of RFC 6749 section
+// 2.3.1 get a token, and a refused one is told how to authenticate.
 func FuzzBasicHeader(f *testing.F) {
 	fz := newFuzzed(f)
 	enc := func(s string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
 	right := "api:0123456789abcdef%2B%2F%3D%3A%25%26"
 	for _, h := range []string{
-		enc(right), enc("api:" + fuzzSecret), enc("api"), enc("api:"), enc(":"), enc("web:"), enc("api:%zz"), "Basic", "Basic ", "basic " + enc(right)[6:],
-		"Bearer x", enc("api:\x00"), enc("a%70i:x"), enc(strings.Repeat("a", 5000)), "Basic =", enc(right) + "=", "Basic " + base64.RawURLEncoding.EncodeToString([]byte(right)),
+		enc(right), enc("api:" + fuzzSecret), enc("api"), enc("api:"), enc(":"), enc("web:"), enc("api:%zz"), "Basic",
+		"Basic ", "basic " + enc(right)[6:],
+		"Bearer x", enc("api:\x00"), enc("a%70i:x"), enc(strings.Repeat("a", 5000)), "Basic =", enc(right) + "=",
+		"Basic " + base64.RawURLEncoding.EncodeToString([]byte(right)),
 	} {
 		f.Add(h)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		w := fz.post("/oauth2/token", "grant_type=client_credentials", map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Authorization": header})
+		w := fz.post(
+			"/oauth2/token", "grant_type=client_credentials",
+			map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Authorization": header},
+		)
 		granted := checkAnswer(t, w)
 		if w.Code == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" {
 			t.Fatal("401 without WWW-Authenticate")

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,7 +66,8 @@ func TestToken_NoReuseInterval(t *testing.T) {
 func TestToken_ScopeNarrows(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		g := k.signIn("anna", "scope", "settings")
-		if a := k.refresh(g.str("refresh_token"), "scope", "settings profile"); a.status != 400 || a.str("error") != "invalid_scope" {
+		if a := k.refresh(g.str("refresh_token"), "scope", "settings profile"); a.status != 400 ||
+			a.str("error") != "invalid_scope" {
 			t.Fatalf("what the sign-in did not grant: %d %s", a.status, a.body)
 		}
 		g = k.signIn("anna")
@@ -83,7 +85,8 @@ func TestToken_SignedInAgain(t *testing.T) {
 		id := uuid.NewString()
 		first := k.signIn("anna", "device_id", id, "device_name", "Phone")
 		again := k.signIn("anna", "device_id", id, "device_name", "Another name")
-		if again.str("device_id") != id || k.active(first.str("access_token")) || k.refresh(first.str("refresh_token")).str("error") != "invalid_grant" {
+		if again.str("device_id") != id || k.active(first.str("access_token")) ||
+			k.refresh(first.str("refresh_token")).str("error") != "invalid_grant" {
 			t.Fatalf("%s", again.body)
 		}
 		if !k.active(again.str("access_token")) {
@@ -96,7 +99,8 @@ func TestToken_SignedInAgain(t *testing.T) {
 	})
 }
 
-// Too many wrong passwords: 429, for the right one too, and for a user that does not exist; somebody else is not stopped.
+// Too many wrong passwords: 429, for the right one too, and for a user that does not exist; somebody else is not
+// stopped.
 func TestToken_Guessing(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		k.user("ben")
@@ -110,7 +114,8 @@ func TestToken_Guessing(t *testing.T) {
 				}
 			}
 			for _, password := range []string{"wrong", testPassword} {
-				if a := try(name, password); a.status != http.StatusTooManyRequests || a.str("error") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" ||
+				if a := try(name, password); a.status != http.StatusTooManyRequests ||
+					a.str("error") != "temporarily_unavailable" || a.header.Get("Retry-After") == "" ||
 					a.header.Get("Cache-Control") != "no-store" {
 					t.Fatalf("%s: %d %s %v", name, a.status, a.body, a.header)
 				}
@@ -155,12 +160,18 @@ func TestLog_NoSecret(t *testing.T) {
 
 		const mistyped = "correct horse battery?"
 		g := k.signIn("anna")
-		secrets := []string{testPassword, mistyped, apiSecret, g.str("access_token"), g.str("refresh_token"), "in-the-query", "curfew_rt_", "eyJ"}
+		secrets := []string{
+			testPassword, mistyped, apiSecret, g.str("access_token"), g.str("refresh_token"), "in-the-query", "curfew_rt_",
+			"eyJ",
+		}
 		k.form("/oauth2/token", "grant_type", "password", "client_id", "web", "username", "anna", "password", mistyped)
 		k.form("/oauth2/token", "grant_type", "client_credentials", "client_id", "web", "client_secret", apiSecret)
 		k.form("/oauth2/token?password=in-the-query", "grant_type", "password")
 		k.bearer("GET", "/settings/devices?access_token=in-the-query", g.str("access_token"), "")
-		k.bearer("PUT", "/settings/password", g.str("access_token"), `{"current_password":"`+mistyped+`","new_password":"`+testPassword+`"}`)
+		k.bearer(
+			"PUT", "/settings/password", g.str("access_token"),
+			`{"current_password":"`+mistyped+`","new_password":"`+testPassword+`"}`,
+		)
 		k.bearer("GET", "/in-the-query/"+g.str("access_token"), g.str("access_token"), "")
 		k.introspect(g.str("refresh_token"))
 		k.refresh(g.str("refresh_token"))
@@ -182,4 +193,18 @@ func TestLog_NoSecret(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Every grant that a client may be registered with has its row at the token endpoint, and no other one.
+func TestGrants_OneTable(t *testing.T) {
+	var names []string
+	for _, g := range grants {
+		names = append(names, g.name)
+		if g.check == nil || g.issue == nil {
+			t.Errorf("%s: an empty cell", g.name)
+		}
+	}
+	if !slices.Equal(names, models.GrantNames()) {
+		t.Errorf("%q at the endpoint, %q in models", names, models.GrantNames())
+	}
 }

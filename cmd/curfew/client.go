@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"curfew/internal/view"
 	"curfew/models"
 )
 
@@ -47,10 +48,7 @@ func (c *clientAddCommand) Run(p *program) error {
 // showSecret says a new secret, once; not one that came from standard input, which somebody has already.
 func (p *program) showSecret(id, secret string, given, asJSON bool, did string) error {
 	if asJSON {
-		return p.printJSON(struct {
-			ClientID     string `json:"client_id"`
-			ClientSecret string `json:"client_secret,omitempty"`
-		}{id, secret})
+		return p.printJSON(view.ClientSecret{ID: id, Secret: secret})
 	}
 	if _, err := fmt.Fprintf(p.stdout, "client %s: %s\n", id, did); err != nil || secret == "" || given {
 		return err
@@ -61,18 +59,6 @@ func (p *program) showSecret(id, secret string, given, asJSON bool, did string) 
 
 type clientListCommand struct{ jsonFlag }
 
-// clientJSON is a client as JSON shows it.
-type clientJSON struct {
-	ID         string        `json:"client_id"`
-	Name       string        `json:"name"`
-	Public     bool          `json:"public"`
-	Grants     []string      `json:"grants"`
-	Scopes     []string      `json:"scopes"`
-	Introspect bool          `json:"introspect"`
-	CreatedAt  models.Micros `json:"created_at"`
-	UpdatedAt  models.Micros `json:"updated_at"`
-}
-
 func (c *clientListCommand) Run(p *program) error {
 	return p.withStore(func(s *models.Store) error {
 		clients, err := allPages(func(page models.Page) ([]models.Client, string, error) { return s.ListClients(p.ctx, page) })
@@ -80,14 +66,7 @@ func (c *clientListCommand) Run(p *program) error {
 			return err
 		}
 		if c.JSON {
-			list := []clientJSON{}
-			for _, c := range clients {
-				list = append(list, clientJSON{
-					ID: c.ID, Name: c.Name, Public: c.Public, Grants: strings.Fields(c.Grants), Scopes: strings.Fields(c.Scopes),
-					Introspect: c.Introspect, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
-				})
-			}
-			return p.printJSON(list)
+			return p.printJSON(view.List(clients, view.NewClient))
 		}
 		return p.printTable("CLIENT\tNAME\tTYPE\tGRANTS\tSCOPES\tINTROSPECT", func(row func(...any)) {
 			for _, c := range clients {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"curfew/internal/web"
+	"curfew/internal/view"
 	"curfew/models"
 )
 
@@ -17,38 +17,11 @@ type deviceCommands struct {
 
 // deviceID takes a GUID in its one canonical form.
 func deviceID(text string) (uuid.UUID, error) {
-	id, ok := web.ParseUUID(text)
+	id, ok := view.ParseUUID(text)
 	if !ok {
 		return uuid.Nil, usage("%q is no device: it takes a GUID like 0198c2f0-7a3e-7c51-9d0a-5b6e1f2a3b4c", text)
 	}
 	return id, nil
-}
-
-// deviceJSON is a device as JSON shows it.
-type deviceJSON struct {
-	ID         uuid.UUID     `json:"id"`
-	Name       string        `json:"name"`
-	Status     string        `json:"status"`
-	UserID     uuid.UUID     `json:"user_id"`
-	Username   string        `json:"username"`
-	ClientID   string        `json:"client_id"`
-	ClientName string        `json:"client_name"`
-	Scope      string        `json:"scope"`
-	UserAgent  string        `json:"user_agent"`
-	Platform   string        `json:"platform"`
-	IP         string        `json:"ip"`
-	CreatedAt  models.Micros `json:"created_at"`
-	SignedInAt models.Micros `json:"signed_in_at"`
-	LastSeenAt models.Micros `json:"last_seen_at"`
-	ExpiresAt  models.Micros `json:"expires_at"`
-}
-
-func newDeviceJSON(d *models.DeviceInfo) deviceJSON {
-	return deviceJSON{
-		ID: d.ID, Name: d.Name, Status: d.Status, UserID: d.UserID, Username: d.Username, ClientID: d.ClientID, ClientName: d.ClientName,
-		Scope: d.Scope, UserAgent: d.UserAgent, Platform: web.Platform(d.UserAgent), IP: d.IP,
-		CreatedAt: d.CreatedAt, SignedInAt: d.SignedInAt, LastSeenAt: d.LastSeenAt, ExpiresAt: d.ExpiresAt,
-	}
 }
 
 type deviceListCommand struct {
@@ -75,11 +48,7 @@ func (c *deviceListCommand) Run(p *program) error {
 			return err
 		}
 		if c.JSON {
-			list := []deviceJSON{}
-			for i := range devices {
-				list = append(list, newDeviceJSON(&devices[i]))
-			}
-			return p.printJSON(list)
+			return p.printJSON(view.List(devices, view.NewDevice))
 		}
 		return p.printTable("DEVICE\tUSER\tCLIENT\tNAME\tSTATUS\tADDRESS\tSIGNED IN\tLAST SEEN", func(row func(...any)) {
 			for _, d := range devices {
@@ -106,7 +75,7 @@ func (c *deviceRenameCommand) Run(p *program) error {
 			return naming("device", c.ID, err)
 		}
 		if c.JSON {
-			return p.printJSON(newDeviceJSON(d))
+			return p.printJSON(view.NewDevice(d))
 		}
 		_, err = fmt.Fprintf(p.stdout, "device %s: is called %s\n", d.ID, d.Name)
 		return err

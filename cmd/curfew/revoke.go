@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"curfew/internal/web"
+	"curfew/internal/view"
 	"curfew/models"
 )
 
@@ -34,13 +34,13 @@ func (p *program) report(s *models.Store, subject, did string, out *models.SignO
 		out = &models.SignOut{Counted: true}
 	}
 	// The sign-out has happened: a signal must not hide what is known of it. The waiting is bounded.
-	view := web.SignOutView(context.WithoutCancel(p.ctx), s, out, flags.Wait)
+	shown := view.NewSignOut(context.WithoutCancel(p.ctx), s, out, flags.Wait)
 	if flags.JSON {
-		return p.printJSON(view)
+		return p.printJSON(shown)
 	}
 	line := subject + ": " + did
 	if flags.Wait > 0 && out.Revocation != nil {
-		switch a := view.Applied; {
+		switch a := shown.Applied; {
 		case a == nil:
 			line += "; where it has been applied is not known"
 		case a.Subscribers == 0:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"curfew/internal/view"
 	"curfew/models"
 )
 
@@ -22,17 +23,6 @@ type userCommands struct {
 	Admin   userAdminCommand   `cmd:"" help:"Make a user an admin, or no admin any more, which signs the user out everywhere."`
 	Import  userImportCommand  `cmd:"" help:"Add users with the password hashes of another system."`
 	Delete  userDeleteCommand  `cmd:"" help:"Delete a user and the devices. All tokens die."`
-}
-
-// userJSON is a user as JSON shows it.
-type userJSON struct {
-	ID         uuid.UUID     `json:"id"`
-	Username   string        `json:"username"`
-	Admin      bool          `json:"admin"`
-	Disabled   bool          `json:"disabled"`
-	DisabledAt models.Micros `json:"disabled_at"`
-	CreatedAt  models.Micros `json:"created_at"`
-	UpdatedAt  models.Micros `json:"updated_at"`
 }
 
 type userAddCommand struct {
@@ -83,14 +73,7 @@ func (c *userListCommand) Run(p *program) error {
 			return err
 		}
 		if c.JSON {
-			list := []userJSON{}
-			for _, u := range users {
-				list = append(list, userJSON{
-					ID: u.ID, Username: u.Username, Admin: u.Admin, Disabled: u.DisabledAt != 0, DisabledAt: u.DisabledAt,
-					CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
-				})
-			}
-			return p.printJSON(list)
+			return p.printJSON(view.List(users, view.NewUser))
 		}
 		return p.printTable("USER\tID\tADMIN\tDISABLED\tCREATED", func(row func(...any)) {
 			for _, u := range users {

@@ -14,9 +14,9 @@ import (
 
 const callerKey = "caller"
 
-// Authenticate lets only living access tokens with a scope through, RFC 6750. The token is taken from the Authorization
-// header and from nowhere else; it is checked against the database, with no window. The scope admin also takes a user
-// who is an admin now, or a client's own token.
+// Authenticate lets only living access tokens with a scope through, RFC 6750. The token comes in the Authorization
+// header and nowhere else; it is checked against the database, with no window. The scope admin also needs a user who is
+// an admin now, or a client's own token.
 func Authenticate(store *models.Store, scope string) gin.HandlerFunc {
 	return Handle(func(c *gin.Context) error {
 		raw, err := bearerToken(c.Request)
@@ -26,15 +26,13 @@ func Authenticate(store *models.Store, scope string) gin.HandlerFunc {
 		token, err := store.CheckAccessToken(c.Request.Context(), raw)
 		switch {
 		case errors.Is(err, models.ErrAccessToken):
-			return &Problem{
-				Status: http.StatusUnauthorized, Code: "invalid_token", Detail: "the access token is malformed, expired or signed out",
-				Challenge: `Bearer realm="curfew", error="invalid_token", error_description="the access token is malformed, expired or signed out"`,
-			}
+			return errBadToken
 		case err != nil:
 			return err
 		case !token.HasScope(scope) || (scope == models.ScopeAdmin && token.UserID != uuid.Nil && !token.Admin):
 			return &Problem{
-				Status: http.StatusForbidden, Code: "insufficient_scope", Detail: "it takes an access token with the scope " + scope,
+				Status: http.StatusForbidden, Code: "insufficient_scope",
+				Detail:    "the access token must have the scope " + scope,
 				Challenge: fmt.Sprintf(`Bearer realm="curfew", error="insufficient_scope", scope=%q`, scope),
 			}
 		}
@@ -43,14 +41,29 @@ func Authenticate(store *models.Store, scope string) gin.HandlerFunc {
 	})
 }
 
-// bearerToken finds the token, RFC 6750 section 2.1. Without one the challenge has no error code (section 3.1).
+// The refusals of RFC 6750 section 3.1. Who sent no token gets a challenge without an error code.
+var (
+	errNoToken = &Problem{
+		Status: http.StatusUnauthorized, Code: "token_required",
+		Detail: "an access token is needed: Authorization: Bearer …", Challenge: `Bearer realm="curfew"`,
+	}
+	errBadToken = &Problem{
+		Status: http.StatusUnauthorized, Code: "invalid_token", Detail: badToken,
+		Challenge: `Bearer realm="curfew", error="invalid_token", error_description="` + badToken + `"`,
+	}
+	errTwoTokens = &Problem{
+		Status: http.StatusBadRequest, Code: "invalid_request", Detail: "there is more than one Authorization header",
+		Challenge: `Bearer realm="curfew", error="invalid_request"`,
+	}
+)
+
+const badToken = "the access token is malformed, expired or signed out"
+
+// bearerToken finds the token, RFC 6750 section 2.1.
 func bearerToken(r *http.Request) (string, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) > 1 {
-		return "", &Problem{
-			Status: http.StatusBadRequest, Code: "invalid_request", Detail: "there is more than one Authorization header",
-			Challenge: `Bearer realm="curfew", error="invalid_request"`,
-		}
+		return "", errTwoTokens
 	}
 	if len(values) == 1 {
 		scheme, token, _ := strings.Cut(values[0], " ")
@@ -58,10 +71,7 @@ func bearerToken(r *http.Request) (string, error) {
 			return token, nil
 		}
 	}
-	return "", &Problem{
-		Status: http.StatusUnauthorized, Code: "token_required", Detail: "it takes an access token: Authorization: Bearer …",
-		Challenge: `Bearer realm="curfew"`,
-	}
+	return "", errNoToken
 }
 
 // CallerFrom is the token that [Authenticate] let through.

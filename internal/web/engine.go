@@ -2,30 +2,20 @@ package web
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"curfew/models"
 )
-
-// HandlerFunc is a handler that leaves its error to one writer.
-type HandlerFunc func(c *gin.Context) error
-
-// Handle makes a gin handler of it; an error becomes a problem document.
-func Handle(fn HandlerFunc) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		if err := fn(c); err != nil {
-			WriteProblem(c, err)
-		}
-	}
-}
 
 // EngineConfig says how an engine is made.
 type EngineConfig struct {
@@ -38,16 +28,18 @@ type EngineConfig struct {
 	Draining       func() bool // tells that the node is stopping, and so not ready; nil: it never is
 }
 
+// Keys of what the engine notes on each request.
 const (
 	requestIDKey = "request_id"
 	loggerKey    = "logger"
 	clientIPKey  = "client_ip"
 )
 
-// Look has the methods of what takes no token: monitors and caches ask with HEAD, RFC 9110 section 9.3.2.
-var Look = []string{http.MethodGet, http.MethodHead}
+// GetAndHead are the methods of what anybody may read: monitors and caches ask with HEAD, RFC 9110 section 9.3.2.
+var GetAndHead = []string{http.MethodGet, http.MethodHead}
 
-// NewEngine is an engine with everything that both listeners do for every request, and the two health checks.
+// NewEngine is an engine with everything that both listeners do for every request, and the two health checks. Its
+// answers follow the [API] policy; a group of routes with another one says so by [Policy.Middleware].
 func NewEngine(cfg EngineConfig) (*gin.Engine, error) {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
@@ -58,40 +50,62 @@ func NewEngine(cfg EngineConfig) (*gin.Engine, error) {
 	if err := e.SetTrustedProxies(cfg.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
+	policy := API
 	if cfg.TLS {
-		e.Use(func(c *gin.Context) { c.Header("Strict-Transport-Security", "max-age=31536000") })
+		policy = API.With("Strict-Transport-Security", "max-age=31536000")
 	}
-	e.Use(observe(cfg), headers)
+	e.Use(observe(cfg), policy.Middleware)
 	e.NoRoute(Handle(func(*gin.Context) error { return models.ErrNotFound }))
 	e.NoMethod(Handle(func(c *gin.Context) error {
-		return &Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Detail: c.Request.Method + " is not for this address; see Allow"}
-	}))
-	e.Match(Look, "/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) })
-	e.Match(Look, "/readyz", Handle(func(c *gin.Context) error {
-		if cfg.Draining != nil && cfg.Draining() {
-			return &Problem{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Detail: "this node is stopping", RetryAfter: busyRetry}
+		return &Problem{
+			Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
+			Detail: c.Request.Method + " is not for this address; see Allow",
 		}
-		if err := cfg.Store.Ping(c.Request.Context()); err != nil {
-			return err
-		}
-		c.JSON(http.StatusOK, gin.H{"status": "ok"})
-		return nil
 	}))
+	e.Match(GetAndHead, "/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) })
+	e.Match(GetAndHead, "/readyz", Handle(func(c *gin.Context) error { return ready(c, cfg) }))
 	return e, nil
 }
 
-func headers(c *gin.Context) {
-	maps.Copy(c.Writer.Header(), securityHeaders)
+// ready answers whether this node should be sent requests.
+func ready(c *gin.Context, cfg EngineConfig) error {
+	if cfg.Draining != nil && cfg.Draining() {
+		return unavailable("this node is stopping")
+	}
+	if err := cfg.Store.Ping(c.Request.Context()); err != nil {
+		return err
+	}
+	return OK(c, gin.H{"status": "ok"})
 }
 
-var securityHeaders = http.Header{
+// Policy is the headers that every answer of a group of routes carries, errors included. A handler may still set its
+// own in their place. A policy is made once, at the start, and its values are shared by all answers.
+type Policy http.Header
+
+// API is the policy of what programs ask. No cache keeps its answers: they hold tokens, or what somebody may see who
+// asks with one (RFC 6749 section 5.1). A browser that is led here shows nothing and runs nothing.
+var API = Policy{
+	"Cache-Control":           {"no-store"},
 	"X-Content-Type-Options":  {"nosniff"},
 	"X-Frame-Options":         {"DENY"},
 	"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"},
 	"Referrer-Policy":         {"no-referrer"},
 }
 
-var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
+// With is the policy with one header more, or another value for one that it has.
+func (p Policy) With(header, value string) Policy {
+	p = maps.Clone(p)
+	p[http.CanonicalHeaderKey(header)] = []string{value}
+	return p
+}
+
+// Middleware is the policy as a group's handler. It replaces what the group above has set.
+func (p Policy) Middleware(c *gin.Context) { maps.Copy(c.Writer.Header(), p) }
+
+var (
+	requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
+	errPanic  = errors.New("panic")
+)
 
 // observe names the request, logs it, measures it, and turns a panic into an answer. It sees the route's pattern, never
 // the query, a header's value or a body.
@@ -102,58 +116,54 @@ func observe(cfg EngineConfig) gin.HandlerFunc {
 		if !requestID.MatchString(id) {
 			id = rand.Text()
 		}
+		ip, _ := models.ParseIP(c.ClientIP())
 		c.Set(requestIDKey, id)
 		c.Set(loggerKey, cfg.Logger)
-		c.Set(clientIPKey, clientIP(c))
+		c.Set(clientIPKey, ip)
 		c.Header("X-Request-Id", id)
 		defer func() {
 			if p := recover(); p != nil {
 				cfg.Logger.Error("panic", "request_id", id, "route", c.FullPath(), "panic", p, "stack", string(debug.Stack()))
 				if !c.Writer.Written() {
-					WriteProblem(c, fmt.Errorf("panic"))
+					WriteProblem(c, errPanic)
 				}
 			}
-			took := time.Since(start)
-			route := c.FullPath()
-			if route == "" {
-				route = "unmatched"
-			}
-			cfg.Metrics.observe(cfg.Listener, route, method(c.Request.Method), c.Writer.Status(), took)
-			level := slog.LevelInfo
-			if route == "/healthz" || route == "/readyz" || route == "/metrics" {
-				level = slog.LevelDebug
-			}
-			cfg.Logger.LogAttrs(c.Request.Context(), level, "request", slog.String("request_id", id), slog.String("listener", cfg.Listener),
-				slog.String("method", method(c.Request.Method)), slog.String("route", route), slog.Int("status", c.Writer.Status()),
-				slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("ip", ClientIP(c)))
+			record(c, cfg, id, time.Since(start))
 		}()
 		c.Next()
 	}
 }
 
-func loggerOf(c *gin.Context) *slog.Logger {
-	if l, ok := c.MustGet(loggerKey).(*slog.Logger); ok {
-		return l
+// record logs and measures a request that has been answered.
+func record(c *gin.Context, cfg EngineConfig, id string, took time.Duration) {
+	route := c.FullPath()
+	if route == "" {
+		route = "unmatched"
 	}
-	return slog.Default()
+	method, status := knownMethod(c.Request.Method), c.Writer.Status()
+	cfg.Metrics.requests.WithLabelValues(cfg.Listener, route, method, strconv.Itoa(status)).Observe(took.Seconds())
+	level := slog.LevelInfo
+	if route == "/healthz" || route == "/readyz" || route == "/metrics" {
+		level = slog.LevelDebug
+	}
+	cfg.Logger.LogAttrs(c.Request.Context(), level, "request",
+		slog.String("request_id", id), slog.String("listener", cfg.Listener), slog.String("method", method),
+		slog.String("route", route), slog.Int("status", status), slog.Float64("ms", float64(took.Microseconds())/1000),
+		slog.String("ip", ClientIP(c)))
 }
 
-// method keeps what a client may invent out of labels.
-func method(m string) string {
+// knownMethod keeps what a client may invent out of labels.
+func knownMethod(m string) string {
 	switch m {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions:
 		return m
 	}
 	return "other"
 }
 
-// ClientIP is the address that the request came from, in one form: no zone, IPv4 as such.
+// ClientIP is the address that the request came from, in its one spelling.
 func ClientIP(c *gin.Context) string { return c.GetString(clientIPKey) }
-
-func clientIP(c *gin.Context) string {
-	ip, _ := models.ParseIP(c.ClientIP())
-	return ip
-}
 
 // Origin is where the request came from.
 func Origin(c *gin.Context) models.Origin {

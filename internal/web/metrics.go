@@ -2,8 +2,6 @@ package web
 
 import (
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -15,7 +13,7 @@ import (
 // Metrics are what an operator watches. No label holds anything that a client or a user may choose.
 type Metrics struct {
 	registry    *prometheus.Registry
-	requests    *prometheus.HistogramVec
+	requests    *prometheus.HistogramVec // written by the engine
 	tokenErrors *prometheus.CounterVec
 }
 
@@ -28,15 +26,25 @@ func NewMetrics(store *models.Store) *Metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"listener", "route", "method", "status"}),
 		tokenErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "curfew_token_errors_total", Help: "Token requests that failed, by grant and OAuth error; reason tells failed sign-ins apart.",
+			Name: "curfew_token_errors_total",
+			Help: "Token requests that failed, by grant and OAuth error; reason tells failed sign-ins apart.",
 		}, []string{"grant", "error", "reason"}),
 	}
 	m.registry.MustRegister(m.requests, m.tokenErrors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewDBStatsCollector(store.DB(), "main"))
+	m.registerStats(store)
+	m.Gauge("curfew_hash_queue", "Password hashes that are computed or wait.", func() float64 {
+		return float64(store.HashQueue())
+	})
+	return m
+}
+
+// registerStats adds what the store counts.
+func (m *Metrics) registerStats(store *models.Store) {
 	counter := func(name, help string, labels prometheus.Labels, load func() int64) {
-		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
-			func() float64 { return float64(load()) }))
+		opts := prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}
+		m.registry.MustRegister(prometheus.NewCounterFunc(opts, func() float64 { return float64(load()) }))
 	}
 	st := &store.Stats
 	counter("curfew_sign_ins_total", "Password grants that succeeded.", nil, st.SignIns.Load)
@@ -45,10 +53,9 @@ func NewMetrics(store *models.Store) *Metrics {
 	counter("curfew_refresh_retries_total", "Refreshes answered with the same successor again.", nil, st.Retries.Load)
 	counter("curfew_refresh_replays_total", "Replays that signed a device out.", nil, st.Replays.Load)
 	for i, level := range models.Levels {
-		counter("curfew_revocations_total", "Revocation events appended by this node.", prometheus.Labels{"level": string(level)}, st.Revocations[i].Load)
+		counter("curfew_revocations_total", "Revocation events appended by this node.",
+			prometheus.Labels{"level": string(level)}, st.Revocations[i].Load)
 	}
-	m.Gauge("curfew_hash_queue", "Password hashes that are computed or wait.", func() float64 { return float64(store.HashQueue()) })
-	return m
 }
 
 // Gauge adds a value that is read when it is asked for.
@@ -59,10 +66,6 @@ func (m *Metrics) Gauge(name, help string, read func() float64) {
 // TokenError counts a token request that failed.
 func (m *Metrics) TokenError(grant, code, reason string) {
 	m.tokenErrors.WithLabelValues(grant, code, reason).Inc()
-}
-
-func (m *Metrics) observe(listener, route, method string, status int, took time.Duration) {
-	m.requests.WithLabelValues(listener, route, method, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
 // Handler answers GET /metrics.

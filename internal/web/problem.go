@@ -39,23 +39,35 @@ func ProblemOf(err error) *Problem {
 		return p
 	}
 	if t, ok := errors.AsType[*models.ThrottledError](err); ok {
-		return &Problem{Status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Detail: "too many failed attempts; try again later", RetryAfter: t.RetryAfter}
+		p := unavailable("too many failed attempts; try again later")
+		p.Status, p.RetryAfter = http.StatusTooManyRequests, t.RetryAfter
+		return p
+	}
+	problem := func(status int, code, detail string) *Problem {
+		return &Problem{Status: status, Code: code, Detail: detail}
 	}
 	switch {
 	case errors.Is(err, models.ErrUnavailable):
-		return &Problem{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Detail: "the server cannot reach its database; try again", RetryAfter: busyRetry}
+		return unavailable("the server cannot reach its database; try again")
 	case errors.Is(err, models.ErrHashQueueFull):
-		return &Problem{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Detail: "too many sign-ins at once; try again", RetryAfter: busyRetry}
+		return unavailable("too many sign-ins at once; try again")
 	case errors.Is(err, models.ErrNotFound):
-		return &Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "there is no such thing here"}
+		return problem(http.StatusNotFound, "not_found", "there is no such thing here")
 	case errors.Is(err, models.ErrConflict):
-		return &Problem{Status: http.StatusConflict, Code: "conflict", Detail: "the name is taken"}
+		return problem(http.StatusConflict, "conflict", "the name is taken")
 	case errors.Is(err, models.ErrPasswordPolicy):
-		return &Problem{Status: http.StatusUnprocessableEntity, Code: "password_policy", Detail: err.Error()}
+		return problem(http.StatusUnprocessableEntity, "password_policy", err.Error())
 	case errors.Is(err, models.ErrInvalid):
-		return &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: err.Error()}
+		return problem(http.StatusBadRequest, "invalid_request", err.Error())
 	}
-	return &Problem{Status: http.StatusInternalServerError, Code: "server_error", Detail: "something went wrong here; the log knows the request by its id"}
+	return problem(http.StatusInternalServerError, "server_error",
+		"something went wrong here; the log knows the request by its id")
+}
+
+func unavailable(detail string) *Problem {
+	return &Problem{
+		Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Detail: detail, RetryAfter: busyRetry,
+	}
 }
 
 // WriteProblem answers with an error, and logs it if it is the server's.
@@ -69,7 +81,6 @@ func WriteProblem(c *gin.Context, err error) {
 	if p.Challenge != "" {
 		h.Set("WWW-Authenticate", p.Challenge)
 	}
-	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/problem+json")
 	c.AbortWithStatusJSON(p.Status, struct {
 		Type   string `json:"type"`
@@ -94,5 +105,10 @@ func LogFault(c *gin.Context, status int, err error) {
 	if status == http.StatusServiceUnavailable {
 		level = slog.LevelWarn
 	}
-	loggerOf(c).Log(c.Request.Context(), level, "request failed", "request_id", c.GetString(requestIDKey), "route", c.FullPath(), "status", status, "error", err)
+	log, ok := c.MustGet(loggerKey).(*slog.Logger)
+	if !ok {
+		log = slog.Default()
+	}
+	log.Log(c.Request.Context(), level, "request failed",
+		"request_id", c.GetString(requestIDKey), "route", c.FullPath(), "status", status, "error", err)
 }

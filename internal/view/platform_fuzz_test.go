@@ -1,4 +1,4 @@
-package web
+package view
 
 import (
 	"strings"
@@ -21,7 +21,8 @@ func FuzzPlatform(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, ua string) {
 		name := Platform(ua)
-		if strings.TrimSpace(name) != name || name == "" || utf8.RuneCountInString(name) > models.MaxName || !utf8.ValidString(name) ||
+		if strings.TrimSpace(name) != name || name == "" || utf8.RuneCountInString(name) > models.MaxName ||
+			!utf8.ValidString(name) ||
 			strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Fatalf("%q is called %q", ua, name)
 		}

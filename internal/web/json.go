@@ -8,32 +8,33 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
-	"github.com/google/uuid"
-
-	"curfew/models"
 )
 
 // maxBody bounds a JSON body.
 const maxBody = 64 << 10
 
-// BindJSON reads a JSON body strictly: its type, its size, an object, no field that is not known by exactly that name, none
-// twice, nothing behind it. dst points to a struct of plain fields.
+// BindJSON reads a JSON body strictly: its type, its size, an object, no field that is not known by exactly that name,
+// none twice, nothing behind it. dst points to a struct of plain fields.
 func BindJSON(c *gin.Context, dst any) error {
 	if ct, _, err := mime.ParseMediaType(c.GetHeader("Content-Type")); err != nil || ct != "application/json" {
-		return &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Detail: "the body takes Content-Type: application/json"}
+		return &Problem{
+			Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
+			Detail: "the Content-Type must be application/json",
+		}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: "the body takes " + strconv.Itoa(maxBody) + " bytes at most"}
+		return &Problem{
+			Status: http.StatusRequestEntityTooLarge, Code: "too_large",
+			Detail: "the body must have at most " + strconv.Itoa(maxBody) + " bytes",
+		}
 	}
 	if err != nil {
 		return Invalid("the body could not be read")
@@ -42,7 +43,7 @@ func BindJSON(c *gin.Context, dst any) error {
 		return Invalid("the body is not UTF-8 text without NUL and without half a surrogate pair")
 	}
 	if !strings.HasPrefix(strings.TrimLeft(string(body), " \t\r\n"), "{") { // the decoder takes null for an empty one
-		return Invalid("the body: it takes a JSON object")
+		return Invalid("the body must be a JSON object")
 	}
 	dec := json.NewDecoder(strings.NewReader(string(body)))
 	dec.DisallowUnknownFields()
@@ -57,6 +58,20 @@ func BindJSON(c *gin.Context, dst any) error {
 		return Invalid("the body goes on after its JSON value")
 	}
 	return checkNames(body, dst)
+}
+
+// BindName reads the body of a request that names a thing: {"name": "…"}.
+func BindName(c *gin.Context) (string, error) {
+	var in struct {
+		Name *string `json:"name"`
+	}
+	if err := BindJSON(c, &in); err != nil {
+		return "", err
+	}
+	if in.Name == nil {
+		return "", Invalid("name is missing")
+	}
+	return *in.Name, nil
 }
 
 // isText tells whether a JSON text is UTF-8 and escapes nothing that is no text: no database takes a NUL, and half of a
@@ -97,8 +112,8 @@ func escaped(s string) rune {
 	return rune(u)
 }
 
-// checkNames finds a field of a decoded object that is there more than once, since one reader takes the first and another the
-// last, and one that differs in case from what the decoder took it for.
+// checkNames finds a field of a decoded object that is there more than once, since one reader takes the first and
+// another the last, and one that differs in case from what the decoder took it for.
 func checkNames(object []byte, dst any) error {
 	known := map[string]bool{} // and whether it was seen
 	t := reflect.TypeOf(dst).Elem()
@@ -131,52 +146,10 @@ func checkNames(object []byte, dst any) error {
 	return nil
 }
 
-// Query reads the query strictly: no parameter that is not known, none twice, none empty.
-func Query(c *gin.Context, allowed ...string) (url.Values, error) {
-	q, err := url.ParseQuery(c.Request.URL.RawQuery)
-	if err != nil {
-		return nil, Invalid("the query cannot be read")
-	}
-	for name, values := range q {
-		switch {
-		case !slices.Contains(allowed, name):
-			return nil, Invalid("the parameter %q is not known here; known are: %s", shorten(name), strings.Join(allowed, ", "))
-		case len(values) > 1:
-			return nil, Invalid("the parameter %s is there %d times", name, len(values))
-		case values[0] == "":
-			return nil, Invalid("the parameter %s is empty", name)
-		case len(values[0]) > 1024 || !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0):
-			return nil, Invalid("the parameter %s takes up to 1024 bytes of UTF-8 without NUL", name)
-		}
-	}
-	return q, nil
-}
-
-// ParseUUID takes a UUID in its canonical form. The two of RFC 9562 that name nothing, all zeroes and all ones, are none.
-func ParseUUID(text string) (id uuid.UUID, ok bool) {
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != 36 || id == uuid.Nil || id == uuid.Max {
-		return uuid.Nil, false
-	}
-	return id, true
-}
-
+// shorten makes a stranger's text fit to be quoted.
 func shorten(s string) string {
 	if s = strings.ToValidUTF8(s, "?"); len(s) > 40 {
 		return strings.ToValidUTF8(s[:40], "") + "…"
 	}
 	return s
-}
-
-// PageFrom reads limit and cursor.
-func PageFrom(q url.Values) (models.Page, error) {
-	p := models.Page{Cursor: q.Get("cursor")}
-	if text := q.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > models.MaxPage {
-			return p, Invalid("limit: it takes 1 to %d", models.MaxPage)
-		}
-		p.Limit = n
-	}
-	return p, nil
 }

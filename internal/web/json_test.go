@@ -42,8 +42,10 @@ func TestBindJSON_Text(t *testing.T) {
 	}
 	for _, body := range []string{
 		`{"name":"a\u0000b"}`, `{"name":"\\\u0000"}`, `{"\u0000":1}`, "{\"name\":\"a\x00b\"}", "{\"name\":\"\xff\"}",
-		`{"name":"\ud800 battery"}`, `{"name":"\udd0b"}`, `{"name":"\ud83d\ud83d\udd0b"}`, `{"name":"\ud83d\\udd0b"}`, `{"name":"\ud83dx\udd0b"}`,
-		`{"name":"\uDD0B\uD83D"}`, `{"name":"\uDFFF"}`, `{"name":"\ud83d"}`, `{"name":"\ud83d`, `{"name":"\`, `{"name":"\u00`, `{\u0061}`, `{"name":"\ud83d\u00g0"}`,
+		`{"name":"\ud800 battery"}`, `{"name":"\udd0b"}`, `{"name":"\ud83d\ud83d\udd0b"}`, `{"name":"\ud83d\\udd0b"}`,
+		`{"name":"\ud83dx\udd0b"}`,
+		`{"name":"\uDD0B\uD83D"}`, `{"name":"\uDFFF"}`, `{"name":"\ud83d"}`, `{"name":"\ud83d`, `{"name":"\`,
+		`{"name":"\u00`, `{\u0061}`, `{"name":"\ud83d\u00g0"}`,
 	} {
 		if got, err := bind(body); err == nil {
 			t.Errorf("%s: accepted as %q", body, got)
@@ -53,7 +55,9 @@ func TestBindJSON_Text(t *testing.T) {
 
 // Whatever is accepted is text, and holds a replacement character only if one was sent.
 func FuzzBindJSON(f *testing.F) {
-	for _, seed := range []string{`x`, `\\u0000`, `\u0000`, `\ud800`, `\ud83d\udd0b`, `\ud83d\\udd0b`, `\ufffd`, "\ufffd", `\`, `","name":"`} {
+	for _, seed := range []string{
+		`x`, `\\u0000`, `\u0000`, `\ud800`, `\ud83d\udd0b`, `\ud83d\\udd0b`, `\ufffd`, "\ufffd", `\`, `","name":"`,
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -1,4 +1,4 @@
-package web
+package view
 
 import (
 	"strings"
@@ -10,8 +10,8 @@ import (
 	"curfew/models"
 )
 
-// Platform is what a person would call the thing behind a user agent: "Firefox on Linux". It is fit to be a device's name,
-// whatever the user agent is.
+// Platform is what a person would call the thing behind a user agent: "Firefox on Linux". It is fit to be a device's
+// name, whatever the user agent is.
 func Platform(userAgent string) string {
 	name := strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

@@ -1,0 +1,21 @@
+package view
+
+import "curfew/models"
+
+// AuditEvent is a row of the audit log: who did what to whom, from where, and why.
+type AuditEvent struct {
+	ID        int64          `json:"id"`
+	At        models.Micros  `json:"at"`
+	Type      string         `json:"type"`
+	Entity    string         `json:"initiating_entity"`
+	Actor     string         `json:"actor,omitempty"`
+	IP        string         `json:"ip,omitempty"`
+	UserAgent string         `json:"user_agent,omitempty"`
+	UserID    string         `json:"user_id,omitempty"`
+	ClientID  string         `json:"client_id,omitempty"`
+	DeviceID  string         `json:"device_id,omitempty"`
+	Detail    map[string]any `json:"detail,omitempty"`
+}
+
+// NewAuditEvent shows an audit event. The two types have the same fields.
+func NewAuditEvent(e *models.AuditEvent) AuditEvent { return AuditEvent(*e) }

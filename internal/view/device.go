@@ -1,0 +1,60 @@
+package view
+
+import (
+	"github.com/google/uuid"
+
+	"curfew/models"
+)
+
+// Device is a device as an admin sees it.
+type Device struct {
+	ID         string        `json:"id"`
+	Name       string        `json:"name"`
+	UserID     string        `json:"user_id"`
+	Username   string        `json:"username"`
+	ClientID   string        `json:"client_id"`
+	ClientName string        `json:"client_name"`
+	Scope      string        `json:"scope"`
+	Status     string        `json:"status"`
+	UserAgent  string        `json:"user_agent"`
+	Platform   string        `json:"platform"`
+	IP         string        `json:"ip"`
+	CreatedAt  models.Micros `json:"created_at"`
+	SignedInAt models.Micros `json:"signed_in_at"`
+	LastSeenAt models.Micros `json:"last_seen_at"`
+	ExpiresAt  models.Micros `json:"expires_at"`
+}
+
+// NewDevice shows a device to an admin.
+func NewDevice(d *models.DeviceInfo) Device {
+	return Device{
+		ID: d.ID.String(), Name: d.Name, UserID: d.UserID.String(), Username: d.Username,
+		ClientID: d.ClientID, ClientName: d.ClientName, Scope: d.Scope, Status: d.Status,
+		UserAgent: d.UserAgent, Platform: Platform(d.UserAgent), IP: d.IP,
+		CreatedAt: d.CreatedAt, SignedInAt: d.SignedInAt, LastSeenAt: d.LastSeenAt, ExpiresAt: d.ExpiresAt,
+	}
+}
+
+// OwnDevice is one of a user's own devices.
+type OwnDevice struct {
+	ID         string        `json:"id"`
+	Name       string        `json:"name"`
+	ClientID   string        `json:"client_id"`
+	ClientName string        `json:"client_name"`
+	UserAgent  string        `json:"user_agent"`
+	Platform   string        `json:"platform"`
+	IP         string        `json:"ip"`
+	SignedInAt models.Micros `json:"signed_in_at"`
+	LastSeenAt models.Micros `json:"last_seen_at"`
+	ExpiresAt  models.Micros `json:"expires_at"`
+	Current    bool          `json:"current"` // it is the one that asks
+}
+
+// NewOwnDevice shows a user one of the user's devices.
+func NewOwnDevice(d *models.DeviceInfo, current uuid.UUID) OwnDevice {
+	return OwnDevice{
+		ID: d.ID.String(), Name: d.Name, ClientID: d.ClientID, ClientName: d.ClientName,
+		UserAgent: d.UserAgent, Platform: Platform(d.UserAgent), IP: d.IP,
+		SignedInAt: d.SignedInAt, LastSeenAt: d.LastSeenAt, ExpiresAt: d.ExpiresAt, Current: d.ID == current,
+	}
+}

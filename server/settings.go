@@ -1,0 +1,137 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"curfew/internal/view"
+	"curfew/internal/web"
+	"curfew/models"
+)
+
+// userOnly keeps a client's own token out of the settings: it has no user.
+func userOnly(c *gin.Context) error {
+	if web.CallerFrom(c).UserID == uuid.Nil {
+		return &web.Problem{
+			Status: http.StatusForbidden, Code: "user_required",
+			Detail: "the settings are a user's: a client's own token has none",
+		}
+	}
+	return nil
+}
+
+// self is the user who asks, as the audit log names whoever does something.
+func self(c *gin.Context) models.Actor { return web.ActorFrom(c, models.EntityUser) }
+
+func (s *Server) listDevices(c *gin.Context) error {
+	caller := web.CallerFrom(c)
+	list, err := s.store.UserDevices(c.Request.Context(), caller.UserID)
+	if err != nil {
+		return err
+	}
+	own := func(d *models.DeviceInfo) view.OwnDevice { return view.NewOwnDevice(d, caller.DeviceID) }
+	return web.OK(c, gin.H{"devices": view.List(list, own)})
+}
+
+// ownDevice is the id of the device in the path.
+func ownDevice(c *gin.Context) (uuid.UUID, error) {
+	text := c.Param("id")
+	if text == "current" {
+		return web.CallerFrom(c).DeviceID, nil
+	}
+	id, ok := view.ParseUUID(text)
+	if !ok {
+		return uuid.Nil, models.ErrNotFound
+	}
+	return id, nil
+}
+
+func (s *Server) renameDevice(c *gin.Context) error {
+	id, err := ownDevice(c)
+	if err != nil {
+		return err
+	}
+	name, err := web.BindName(c)
+	if err != nil {
+		return err
+	}
+	caller := web.CallerFrom(c)
+	mine := models.DeviceFilter{ID: id, UserID: caller.UserID} // another user's is not found
+	d, err := s.store.RenameDevice(c.Request.Context(), mine, name, self(c))
+	if err != nil {
+		return err
+	}
+	return web.OK(c, view.NewOwnDevice(d, caller.DeviceID))
+}
+
+func (s *Server) signOutDevice(c *gin.Context) error {
+	id, err := ownDevice(c)
+	if err != nil {
+		return err
+	}
+	_, wait, err := web.QueryWait(c)
+	if err != nil {
+		return err
+	}
+	return s.signOut(c, models.UserDevice(web.CallerFrom(c).UserID, id), wait)
+}
+
+// signOutEverywhere moves the user's timestamp; with ?except=current each other device's.
+func (s *Server) signOutEverywhere(c *gin.Context) error {
+	q, wait, err := web.QueryWait(c, "except")
+	if err != nil {
+		return err
+	}
+	caller := web.CallerFrom(c)
+	switch q.Get("except") {
+	case "":
+		return s.signOut(c, models.WholeUser(caller.UserID), wait)
+	case "current":
+		return s.signOut(c, models.OtherDevices(caller.UserID, caller.DeviceID), wait)
+	}
+	return web.Invalid("except must be current")
+}
+
+func (s *Server) signOut(c *gin.Context, t models.Target, wait time.Duration) error {
+	out, err := s.store.Revoke(c.Request.Context(), t, models.ReasonSignedOut, self(c))
+	if err != nil {
+		return err
+	}
+	return web.SignedOut(c, s.store, out, wait)
+}
+
+// changePassword signs the other devices out.
+func (s *Server) changePassword(c *gin.Context) error {
+	_, wait, err := web.QueryWait(c)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Current *string `json:"current_password"`
+		New     *string `json:"new_password"`
+	}
+	if err := web.BindJSON(c, &in); err != nil {
+		return err
+	}
+	if in.Current == nil || in.New == nil {
+		return web.Invalid("there must be current_password and new_password")
+	}
+	caller := web.CallerFrom(c)
+	out, err := s.store.ChangePassword(c.Request.Context(), models.PasswordChange{
+		UserID: caller.UserID, Current: *in.Current, New: *in.New,
+		KeepDevice: caller.DeviceID, IP: web.ClientIP(c),
+	}, self(c))
+	if errors.Is(err, models.ErrCredentials) {
+		return &web.Problem{
+			Status: http.StatusForbidden, Code: "wrong_password", Detail: "the current password is not right",
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return web.SignedOut(c, s.store, out, wait)
+}
