@@ -2,17 +2,20 @@
 .PHONY: help dev build test check secrets up down
 .DEFAULT_GOAL := help
 
+# Without Gin's MessagePack, which nothing here uses: a sixth less to compile, six megabytes less to ship.
+TAGS := nomsgpack
+
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 dev: ## Run everything on SQLite, with a demo user; Ctrl-C stops it.
-	go run ./cmd/curfew dev
+	go run -tags $(TAGS) ./cmd/curfew dev
 
 build: ## Build the static binary ./curfew.
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$$(git describe --tags --always --dirty)" -o curfew ./cmd/curfew
+	CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "-s -w -X main.version=$$(git describe --tags --always --dirty)" -o curfew ./cmd/curfew
 
-test: ## Run the tests on SQLite and PostgreSQL.
-	go test ./...
+test: ## Install what the tests need, and run all of them.
+	./test
 
 check: ## Everything that must hold before a change lands.
 	.ci/run

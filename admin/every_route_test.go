@@ -372,7 +372,8 @@ func TestUpdatedAt(t *testing.T) {
 		k.want(201, "POST", "/admin/clients", `{"client_id":"api"}`)
 		for _, r := range [][3]string{
 			{"PATCH", "/admin/users/" + u.ID.String(), `{"username":"Anna"}`},
-			{"PATCH", "/admin/clients/api", `{"name":"Orders"}`}, {"POST", "/admin/clients/api/secret", ""},
+			{"PATCH", "/admin/clients/api", `{"name":"Orders"}`},
+			{"POST", "/admin/clients/api/secret", ""},
 		} {
 			path := strings.TrimSuffix(r[1], "/secret")
 			before := k.want(200, "GET", path, "")

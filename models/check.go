@@ -159,6 +159,7 @@ const (
 	tokenAsked = `(SELECT @device AS device, @user AS owner, @refresh_id AS refresh_id, @client AS client, @issued AS issued,
 			@asks AS asks, @version AS version, 1 AS n) a`
 
+	// mutant: strict-check-forgets-the-client
 	tokenAlive = `SELECT a.n, a.issued > ` + deviceValidFrom + ` AND u.disabled_at = 0
 			AND (d.refresh_id = a.refresh_id OR (d.previous_refresh_id = a.refresh_id AND {now} < d.rotated_at + @reuse)),
 			a.asks = '' OR EXISTS (SELECT 1 FROM clients k WHERE k.id = a.asks AND k.version = a.version),

@@ -263,5 +263,6 @@ func (s *Store) RenameDevice(ctx context.Context, f DeviceFilter, name string, b
 // lockDevice loads a device's row and keeps it from changing until the commit: a refresh that is under way has it
 // first.
 func (s *Store) lockDevice(tx *gorm.DB, id uuid.UUID, d *Device) error {
+	// mutant: retry-answered-by-a-plain-read
 	return s.raw(tx, `SELECT * FROM devices WHERE id = @id {lock}`, args{"id": id}).Take(d).Error
 }

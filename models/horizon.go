@@ -61,9 +61,11 @@ type lockedRealm struct {
 func (s *Store) lockRealm(tx *gorm.DB, n int) (r lockedRealm, err error) {
 	var horizon Micros
 	var longestTTL int64
+	// mutant: events-without-order
 	err = s.row(tx, `UPDATE realm SET
 			last_seq = {greatest}(last_seq + @n, CASE WHEN @n > 0 THEN {now} ELSE 0 END),
 			horizon = {greatest}(horizon + 1, {now} + @lead)
+		-- mutant: valid-from-is-the-clock-before-its-commit
 		RETURNING horizon, last_seq, longest_access_ttl, {now}`,
 		args{"n": n, "lead": horizonLead}, &horizon, &r.LastSeq, &longestTTL, &r.Now)
 	if err != nil {

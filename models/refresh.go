@@ -93,8 +93,16 @@ const rotate = ` UPDATE devices AS d SET
 		issued_at = {greatest}({now}, d.issued_at), expires_at = {least}({now} + @ttl, d.ends_at),
 		last_seen_at = {now}, ip = q.ip, user_agent = q.agent
 	FROM requested q, users u, clients c, realm r
-	WHERE d.id = q.device AND d.refresh_id = q.presented_id AND d.client_id = q.client AND` + ruleJoin + `
-		AND c.version = q.version AND {now} <= r.horizon AND ` + aliveDevice + `
+	WHERE d.id = q.device AND` + ruleJoin + `
+		-- mutant: rotation-read-then-write
+		AND d.refresh_id = q.presented_id
+		-- mutant: refresh-without-a-look-at-the-client
+		AND d.client_id = q.client
+		-- mutant: refresh-without-a-look-at-the-client
+		AND c.version = q.version
+		-- mutant: refresh-ignores-the-horizon
+		AND {now} <= r.horizon
+		AND ` + aliveDevice + `
 	RETURNING refresh_id, user_id, scope, issued_at, expires_at, {now}, {horizon}`
 
 // On PostgreSQL many are requested at a time. A row that somebody holds is left out, so no refresh waits for what is
@@ -104,7 +112,10 @@ const (
 		SELECT v.* FROM unnest(@devices::uuid[], @presented_ids::uuid[], @next_ids::uuid[],
 				@clients::text[], @versions::bigint[], @ips::text[], @agents::text[])
 			AS v (device, presented_id, next_id, client, version, ip, agent)
-		JOIN devices d ON d.id = v.device AND d.refresh_id = v.presented_id FOR NO KEY UPDATE OF d SKIP LOCKED)`
+		JOIN devices d ON d.id = v.device AND d.refresh_id = v.presented_id
+		-- mutant: rotation-read-then-write
+		FOR NO KEY UPDATE OF d SKIP LOCKED
+		)`
 	requestedOne = `WITH requested (device, presented_id, next_id, client, version, ip, agent) AS (
 		VALUES (@device, @presented_id, @next_id, @client, @version, @ip, @agent))`
 )

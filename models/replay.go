@@ -37,6 +37,7 @@ func (s *Store) decideRetryOrReplay(ctx context.Context, q rotation) (r rotated,
 		case !alive, !sameFamily(q.RefreshID, d.RefreshID):
 			return nil, ErrRefreshTokenInvalid
 		}
+		// mutant: reuse-unbounded-in-time
 		within := r.now < d.RotatedAt.Add(s.cfg.ReuseInterval)
 		switch {
 		case q.RefreshID == d.RefreshID:
@@ -44,6 +45,7 @@ func (s *Store) decideRetryOrReplay(ctx context.Context, q rotation) (r rotated,
 		case within && d.PreviousRefreshID == uuid.Nil:
 			// The app signed in again a moment ago, and another of its threads still has a token from before.
 			return nil, ErrRefreshTokenInvalid
+		// mutant: reuse-unbounded-in-generations
 		case within && q.RefreshID == d.PreviousRefreshID:
 			return nil, s.answerAgain(tx, q, &r)
 		case ctx.Err() != nil:
@@ -55,6 +57,7 @@ func (s *Store) decideRetryOrReplay(ctx context.Context, q rotation) (r rotated,
 		if err := s.revokeDevices(tx, out, []*Device{d}, ReasonReuse, replayedBy(q), replayDetail(q, d)); err != nil {
 			return nil, err
 		}
+		// mutant: replay-revokes-in-a-transaction-that-rolls-back
 		return out, commitAndFail(ErrRefreshTokenReused)
 	})
 	if errors.Is(err, ErrRefreshTokenReused) {

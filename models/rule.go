@@ -11,6 +11,7 @@ const (
 	signedIn = notSignedOut + ` AND d.expires_at > {now}`
 
 	// notSignedOut is that whatever the clock says.
+	// mutant: refresh-forgets-everyone
 	notSignedOut = `d.signed_in_at > ` + deviceValidFrom
 
 	// signedOutOrDisabled is the end that somebody made; the other end is the clock's.

@@ -89,6 +89,8 @@ func (s *Store) admit(tx *gorm.DB, w *signingIn) error {
 	if err != nil {
 		return whenNotFound(err, ErrCredentials)
 	}
+	// mutant: sign-in-does-not-look-at-the-password-again
+	// mutant: sign-in-does-not-look-whether-the-user-was-disabled
 	if u.PasswordVersion != w.User.PasswordVersion || u.DisabledAt != 0 {
 		return ErrCredentials
 	}
@@ -137,6 +139,7 @@ func (s *Store) findDevice(tx *gorm.DB, w *signingIn) error {
 		WHERE d.id = @id AND`+ruleJoin, args{"id": own}, &alive); err != nil {
 		return err
 	}
+	// mutant: signing-in-again-makes-no-event
 	if alive {
 		if err := s.revokeDevices(tx, &w.out, []*Device{w.device}, ReasonSignedInAgain, w.self, nil); err != nil {
 			return err

@@ -103,6 +103,7 @@ func (s *Store) sign(c Claims, issued, now, until Micros) (*Grant, error) {
 	}
 	c.Issuer, c.Audience, c.ID = s.cfg.Issuer, s.cfg.Audience, uuid.NewString()
 	c.IssuedAt, c.ExpiresAt = now.Seconds(), begin+seconds
+	// mutant: whole-second-issue-times
 	c.IssuedUS = int64(issued)
 	payload, err := json.Marshal(&c)
 	if err != nil {

@@ -213,7 +213,9 @@ func (u *User) apply(p UserPatch, phc string, now Micros) (changed []string, kin
 	}
 	if p.Disabled != nil && *p.Disabled != (u.DisabledAt != 0) {
 		if *p.Disabled {
-			u.DisabledAt, reason, kind = now, ReasonUserDisabled, AuditUserDisabled
+			u.DisabledAt, kind = now, AuditUserDisabled
+			// mutant: disabling-does-not-sign-out
+			reason = ReasonUserDisabled
 		} else {
 			u.DisabledAt, kind = 0, AuditUserEnabled
 		}

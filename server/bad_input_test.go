@@ -80,7 +80,9 @@ func badTokenRequests(rt, access, others string) []badTokenRequest {
 		{"100 kB name", "", passwordForm("username", strings.Repeat("a", 100<<10)), nil, 400, "invalid_request"},
 		{"long device name", "", passwordForm("device_name", strings.Repeat("a", 200)), nil, 400, "invalid_request"},
 		{
-			"JSON", "", `{"grant_type":"password"}`, []string{"Content-Type", "application/json"}, 400,
+			"JSON", "", `{"grant_type":"password"}`,
+			[]string{"Content-Type", "application/json"},
+			400,
 			"invalid_request",
 		},
 		{"no type", "", passwordForm(), []string{"Content-Type", ""}, 400, "invalid_request"},
@@ -88,11 +90,13 @@ func badTokenRequests(rt, access, others string) []badTokenRequest {
 		{
 			"two ways at once", "",
 			"grant_type=client_credentials&client_id=api&client_secret=" + url.QueryEscape(apiSecret),
-			[]string{"Authorization", basic}, 400, "invalid_request",
+			[]string{"Authorization", basic},
+			400, "invalid_request",
 		},
 		{
 			"two clients at once", "", "grant_type=client_credentials&client_id=web",
-			[]string{"Authorization", basic}, 400, "invalid_request",
+			[]string{"Authorization", basic},
+			400, "invalid_request",
 		},
 		{"Bearer for Basic", "", passwordForm(), []string{"Authorization", "Bearer x"}, 401, "invalid_client"},
 		{"malformed Basic", "", passwordForm(), []string{"Authorization", "Basic !!"}, 401, "invalid_client"},

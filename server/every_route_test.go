@@ -90,7 +90,9 @@ func TestEveryRoute_BadToken(t *testing.T) {
 				{"a refresh token", g.str("refresh_token"), nil, 401, "invalid_token", refused + invalid},
 				{"signed out", ended.str("access_token"), nil, 401, "invalid_token", refused + invalid},
 				{
-					"two headers", g.str("access_token"), []string{"Authorization", "Bearer " + g.str("access_token")}, 400,
+					"two headers", g.str("access_token"),
+					[]string{"Authorization", "Bearer " + g.str("access_token")},
+					400,
 					"invalid_request", refused + `, error="invalid_request"`,
 				},
 				{

@@ -19,28 +19,14 @@ import (
 
 	"github.com/google/uuid"
 
+	"curfew/internal/need"
 	"curfew/models"
 )
 
-// python is the interpreter for the example. Without one the test is skipped, but never where CI is set.
+// python is the interpreter for the example.
 func python(t *testing.T) string {
 	t.Helper()
-	path, err := exec.LookPath("python3")
-	if err == nil {
-		err = exec.CommandContext(t.Context(), path, "-c", "").Run()
-	}
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("CI") != "":
-		t.Fatalf("docs/examples/follow.py needs python3 (Debian: apt-get install python3-minimal): %v", err)
-	default:
-		t.Skipf(
-			"docs/examples/follow.py is not tested here: python3 was not found (Debian: apt-get install python3-minimal): %v",
-			err,
-		)
-	}
-	return ""
+	return need.Program(t, "python3", "python3")
 }
 
 // followPy starts the consumer from the documentation. stop ends it and says what it complained of, if the test has

@@ -264,7 +264,9 @@ func TestSettings_OthersDevices(t *testing.T) {
 func TestToken_NoOracle(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		for _, wrong := range [][]string{
-			{"scope", "nosuch"}, {"device_name", "a\x01b"}, {"device_name", strings.Repeat("a", 101)},
+			{"scope", "nosuch"},
+			{"device_name", "a\x01b"},
+			{"device_name", strings.Repeat("a", 101)},
 			{"device_id", uuid.Max.String()},
 		} {
 			var answers []string

@@ -188,6 +188,7 @@ func (x *index) revoked(c *Claims) bool {
 	} else {
 		user = x.others[levelUser+" "+c.Subject].micros
 	}
+	// mutant: local-check-forgets-the-user
 	return c.IssuedMicros <= device || c.IssuedMicros <= user
 }
 

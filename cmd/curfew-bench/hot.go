@@ -11,9 +11,12 @@ import (
 
 // bareLoad is what one HTTP request costs: the same request on the same load generator, answered at once.
 func (b *bench) bareLoad(ctx context.Context, name string, request []byte) (figures, error) {
-	l := load{duration: b.opt.Duration / 2, addrs: []string{b.rig.bare.public}, workers: same(b.opt.Concurrency, func(int) worker {
-		return &fixed{requests: [][]byte{request}, status: 200}
-	})}
+	l := load{
+		duration: b.opt.Duration / 2, addrs: []string{b.rig.bare.Public},
+		workers: same(b.opt.Concurrency, func(int) worker {
+			return &fixed{requests: [][]byte{request}, status: 200}
+		}),
+	}
 	return b.rig.measureAt(ctx, name, l, b.rig.bare)
 }
 
@@ -24,8 +27,11 @@ type trial struct {
 	limitCPU        float64 // microseconds of CPU that the limit takes, with its clients
 }
 
-// trials measures the limit before and after each load, so that both see the same machine, and keeps the one with the median ratio.
-func (b *bench) trials(ctx context.Context, w *world, request []byte, pgbench func() (float64, error), server func() (figures, error)) (trial, error) {
+// trials measures the limit before and after each load, so that both see the same machine, and keeps the one with the
+// median ratio.
+func (b *bench) trials(ctx context.Context, w *world, request []byte, pgbench func() (float64, error),
+	server func() (figures, error),
+) (trial, error) {
 	var all []trial
 	for range b.opt.Repeat {
 		stolen := proc.Stolen()
@@ -55,7 +61,8 @@ func (b *bench) trials(ctx context.Context, w *world, request []byte, pgbench fu
 		}
 		t.ratio = t.PerSecond / limit(t.bare, t.pg)
 		t.Stolen = stolenPercent(stolen, begin) // of all that went into the ratio
-		progress("  bare %.0f/s, pgbench %.0f/s, L %.0f/s, ratio %.2f; the host took %.1f %% of the CPUs", t.bare, t.pg, limit(t.bare, t.pg), t.ratio, t.Stolen)
+		progress("  bare %.0f/s, pgbench %.0f/s, L %.0f/s, ratio %.2f; the host took %.1f %% of the CPUs", t.bare, t.pg,
+			limit(t.bare, t.pg), t.ratio, t.Stolen)
 		all = append(all, t)
 	}
 	slices.SortFunc(all, func(a, b trial) int { return int(1e6 * (a.ratio - b.ratio)) })
@@ -72,12 +79,14 @@ func (t trial) String() string {
 // addCPU says the same by CPU time, which does not change when others use the machine too.
 func (t trial) addCPU(b *bench, what string) {
 	all := t.ServerCPU + t.DBCPU + t.LoadCPU
-	b.report.add(what, "", true, t.limitCPU/all, "%.2f of what the limit takes: %.0f µs a request (server %.0f, database %.0f, client %.0f), the limit %.0f µs",
+	b.report.add(what, "", true, t.limitCPU/all,
+		"%.2f of what the limit takes: %.0f µs a request (server %.0f, database %.0f, client %.0f), the limit %.0f µs",
 		t.limitCPU/all, all, t.ServerCPU, t.DBCPU, t.LoadCPU, t.limitCPU)
 }
 
 const tableStatistics = `SELECT n_tup_ins::float8, n_tup_upd::float8, n_tup_hot_upd::float8,
-	(SELECT xact_commit FROM pg_stat_database WHERE datname = current_database())::float8 FROM pg_stat_user_tables WHERE relname = 'devices'`
+	(SELECT xact_commit FROM pg_stat_database WHERE datname = current_database())::float8
+	FROM pg_stat_user_tables WHERE relname = 'devices'`
 
 // statistics are the counters of the devices' table and the commits of its database. The node is started anew: what a
 // connection did is counted when it ends.
@@ -101,7 +110,10 @@ func (b *bench) counted(ctx context.Context, w *world) (f figures, d [4]float64,
 	if err := w.load(ctx); err != nil {
 		return f, d, err
 	}
-	f, err = b.rig.measure(ctx, "refresh, counted", load{duration: b.opt.Duration, workers: w.refreshers(b.opt.Concurrency, w.devices)}, w.node)
+	f, err = b.rig.measure(ctx, "refresh, counted", load{
+		duration: b.opt.Duration,
+		workers:  w.refreshers(b.opt.Concurrency, w.devices),
+	}, w.node)
 	if err != nil {
 		return f, d, err
 	}
@@ -134,7 +146,10 @@ func (b *bench) refresh(ctx context.Context) error {
 			if err := w.load(ctx); err != nil {
 				return figures{}, err
 			}
-			f, err := b.rig.measure(ctx, "refresh", load{duration: b.opt.Duration, workers: w.refreshers(b.opt.Concurrency, w.devices)}, w.node)
+			f, err := b.rig.measure(ctx, "refresh", load{
+				duration: b.opt.Duration,
+				workers:  w.refreshers(b.opt.Concurrency, w.devices),
+			}, w.node)
 			if err != nil {
 				return f, err
 			}
@@ -153,9 +168,11 @@ func (b *bench) refresh(ctx context.Context) error {
 	inserted, hot, statements := d[0], d[2]/max(1, d[1]), d[3]/float64(max(1, c.Requests))
 	b.report.add("refresh grant", "≥ 0.6 of L", t.ratio >= .6 && t.Failed == 0, t.ratio, "%s", t)
 	t.addCPU(b, "refresh grant, CPU")
-	b.report.add("refresh: statements each, rows inserted", "≤ 1, 0", statements < 1.05 && inserted == 0, statements, "%.3f commits a refresh, background work included; %.0f rows inserted", statements, inserted)
+	b.report.add("refresh: statements each, rows inserted", "≤ 1, 0", statements < 1.05 && inserted == 0, statements,
+		"%.3f commits a refresh, background work included; %.0f rows inserted", statements, inserted)
 	b.report.add("refresh: HOT share", "> 95 %", hot > .95, hot, "%.1f %%", 100*hot)
-	b.report.add("refresh: failed, lost", "0, 0", failed+lost == 0, float64(failed+lost), "%d failed; %d devices whose row is not what the client has", failed, lost)
+	b.report.add("refresh: failed, lost", "0, 0", failed+lost == 0, float64(failed+lost),
+		"%d failed; %d devices whose row is not what the client has", failed, lost)
 	b.report.add("memory of the serving node, refresh", "< 100 MB", t.RSS < 100, t.RSS, "%.0f MB at most", t.RSS)
 	return nil
 }
@@ -172,7 +189,7 @@ func (w *world) accessTokens(ctx context.Context, devices int) ([]string, error)
 		r := x.(*refresher)
 		r.inOrder, r.keep = true, map[int]string{}
 		go func() {
-			c, err := dial(w.node.public)
+			c, err := dial(w.node.Public)
 			if err != nil {
 				errs <- err
 				return
@@ -216,7 +233,10 @@ func introspections(n int, tokens []string) []worker {
 		requests[i] = introspectRequest(t)
 	}
 	return same(n, func(int) worker {
-		return &fixed{requests: requests, status: 200, check: func(body []byte) bool { return len(body) > 14 && string(body[:14]) == `{"active":true` }}
+		return &fixed{requests: requests, status: 200, check: func(body []byte) bool {
+			return len(body) > 14 &&
+				string(body[:14]) == `{"active":true`
+		}}
 	})
 }
 
@@ -235,7 +255,8 @@ func (b *bench) introspect(ctx context.Context) error {
 	}
 	workers := introspections(b.opt.Concurrency, tokens)
 	// Long enough to ask about every token: the signature of one that is new to the node costs 60 µs more.
-	if _, err := b.rig.measure(ctx, "warming up", load{duration: b.opt.Duration / 2, workers: workers}, w.node); err != nil {
+	if _, err := b.rig.measure(ctx, "warming up", load{duration: b.opt.Duration / 2, workers: workers},
+		w.node); err != nil {
 		return err
 	}
 	t, err := b.trials(ctx, w, introspectRequest(tokens[0]),

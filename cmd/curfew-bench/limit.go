@@ -47,18 +47,26 @@ func (c *loopCommand) Run(ctx context.Context) error {
 
 // What pgbench runs: the same row changes, or is read, as for the request, and nothing else is asked.
 var (
-	limitUpdate = fmt.Sprintf(`UPDATE devices SET refresh_id = gen_random_uuid(), previous_refresh_id = refresh_id, rotated_at = :now::bigint,
-	issued_at = greatest(:now::bigint, issued_at), expires_at = least(:now::bigint + 2592000000000, ends_at), last_seen_at = :now::bigint, ip = ip, user_agent = user_agent
-	WHERE id = %s AND refresh_id <> previous_refresh_id AND client_id = 'web' RETURNING user_id, scope, issued_at, expires_at`, fmt.Sprintf(deviceIDSQL, ":n::bigint"))
-	limitSelect = fmt.Sprintf(`SELECT refresh_id, previous_refresh_id, rotated_at, valid_from, last_seen_at, user_id, client_id
+	limitUpdate = fmt.Sprintf(`UPDATE devices SET refresh_id = gen_random_uuid(), previous_refresh_id = refresh_id,
+	rotated_at = :now::bigint,
+	issued_at = greatest(:now::bigint, issued_at), expires_at = least(:now::bigint + 2592000000000, ends_at),
+	last_seen_at = :now::bigint, ip = ip, user_agent = user_agent
+	WHERE id = %s AND refresh_id <> previous_refresh_id AND client_id = 'web'
+	RETURNING user_id, scope, issued_at, expires_at`, fmt.Sprintf(deviceIDSQL, ":n::bigint"))
+	limitSelect = fmt.Sprintf(`SELECT refresh_id, previous_refresh_id, rotated_at, valid_from, last_seen_at,
+	user_id, client_id
 	FROM devices WHERE id = %s`, fmt.Sprintf(deviceIDSQL, ":n::bigint"))
 )
 
 var tps = regexp.MustCompile(`tps = ([0-9.]+) \(without`)
 
-// pgbench runs a statement on the first devices of a world, at the load's concurrency, and says how many a second it does.
-func (w *world) pgbench(ctx context.Context, statement string, devices, concurrency int, duration time.Duration) (float64, error) {
-	script := fmt.Sprintf("\\set n random(0, %d)\n\\set now %d\n%s;\n", devices-1, time.Now().UnixMicro(), regexp.MustCompile(`\s+`).ReplaceAllString(statement, " "))
+// pgbench runs a statement on the first devices of a world, at the load's concurrency, and says how many a second it
+// does.
+func (w *world) pgbench(ctx context.Context, statement string, devices, concurrency int,
+	duration time.Duration,
+) (float64, error) {
+	script := fmt.Sprintf("\\set n random(0, %d)\n\\set now %d\n%s;\n", devices-1, time.Now().UnixMicro(),
+		regexp.MustCompile(`\s+`).ReplaceAllString(statement, " "))
 	path := filepath.Join(w.rig.cluster.Dir, "script.sql")
 	if err := os.WriteFile(path, []byte(script), 0o644); err != nil {
 		return 0, err

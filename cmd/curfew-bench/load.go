@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// conn is one keep-alive connection. It is lean, so that the load generator takes little of the CPUs that it shares with
-// what it measures, and it is the same for every server.
+// conn is one keep-alive connection. It is lean, so that the load generator takes little of the CPUs that it shares
+// with what it measures, and it is the same for every server.
 type conn struct {
 	net  net.Conn
 	in   *bufio.Reader
@@ -130,8 +130,8 @@ type figures struct {
 	times []time.Duration
 }
 
-// run sends a load and measures every request. When a rate is given a request's time starts when it was due, also if the
-// answer before it came late.
+// run sends a load and measures every request. When a rate is given a request's time starts when it was due, also if
+// the answer before it came late.
 func (l load) run(ctx context.Context) (f figures, err error) {
 	conns := make([]*conn, len(l.workers))
 	for i := range conns {

@@ -1,6 +1,7 @@
 // Command curfew-bench measures Curfew against the limit of what it stands on, and prints a table. It starts what it
-// measures: a PostgreSQL cluster with fsync on and `curfew serve` processes, asked over HTTP on loopback. In the same run
-// it measures the limit: pgbench with the same statement on the same rows, and a bare Gin route on the same load generator.
+// measures: a PostgreSQL cluster with fsync on and `curfew serve` processes, asked over HTTP on loopback. In the same
+// run it measures the limit: pgbench with the same statement on the same rows, and a bare Gin route on the same load
+// generator.
 //
 //	go run ./cmd/curfew-bench
 //	go run ./cmd/curfew-bench --only refresh,introspect --devices 100000
@@ -26,12 +27,13 @@ import (
 )
 
 type runCommand struct {
-	Only        []string      `help:"Measure only these: refresh, introspect, storage, signout, growth, lists, password, nodes, cleanup, sqlite." placeholder:"NAME,…"`
+	Only        []string      `help:"Measure only these: refresh, introspect, signout, feed, growth, lists, password, nodes, cleanup, storage, sqlite." placeholder:"NAME,…"`
 	Devices     int           `help:"Devices in the database." default:"1000000"`
 	Duration    time.Duration `help:"How long each measurement takes." default:"10s"`
 	Repeat      int           `help:"Measurements of which the median counts." default:"3"`
 	Concurrency int           `help:"Requests at a time." default:"32"`
 	Storm       int           `help:"Refreshes of 1,000 devices after which the table must not have grown." default:"1000000"`
+	Streams     int           `help:"Streams of the feed on one node." default:"1000"`
 	Long        bool          `help:"Measure growth, signing out and lists with 10 million devices too, which takes minutes to fill."`
 	Short       bool          `help:"Everything small, in less than 90 seconds: to see that it runs, not for figures."`
 	LogLevel    string        `help:"CURFEW_LOG_LEVEL of the nodes." default:"info" enum:"debug,info,warn,error"`
@@ -45,7 +47,8 @@ type line struct {
 	Target   string  `json:"target"`
 	Measured string  `json:"measured"`
 	Value    float64 `json:"value"`
-	Verdict  string  `json:"verdict"` // met, not met, met at this size where the target names a larger one, - where there is no target
+	// met, not met, met at this size where the target names a larger one, - where there is no target
+	Verdict string `json:"verdict"`
 }
 
 // report is what a run found.
@@ -65,7 +68,10 @@ func (r *report) add(what, target string, met bool, value float64, format string
 	if target == "" {
 		verdict = "-"
 	}
-	r.Lines = append(r.Lines, line{What: what, Target: target, Measured: fmt.Sprintf(format, a...), Value: value, Verdict: verdict})
+	r.Lines = append(r.Lines, line{
+		What: what, Target: target, Measured: fmt.Sprintf(format, a...), Value: value,
+		Verdict: verdict,
+	})
 	progress("%s: %s (target %s): %s", what, fmt.Sprintf(format, a...), target, verdict)
 }
 
@@ -77,7 +83,8 @@ func (r *report) onlyUpTo(full bool) {
 }
 
 func (f figures) String() string {
-	s := fmt.Sprintf("%-34s %8.0f/s  p50 %7.2f  p99 %7.2f  p99.9 %7.2f ms  CPU server %5.0f database %5.0f generator %3.0f µs  %4.0f MB  stolen %.1f %%",
+	s := fmt.Sprintf("%-34s %8.0f/s  p50 %7.2f  p99 %7.2f  p99.9 %7.2f ms  CPU server %5.0f database %5.0f generator "+
+		"%3.0f µs  %4.0f MB  stolen %.1f %%",
 		f.Name, f.PerSecond, f.P50, f.P99, f.P999, f.ServerCPU, f.DBCPU, f.LoadCPU, f.RSS, f.Stolen)
 	if f.Failed > 0 {
 		s += fmt.Sprintf("  %d failed: %s", f.Failed, f.Failure)
@@ -99,6 +106,7 @@ var parts = []part{
 	{"refresh", (*bench).refresh},
 	{"introspect", (*bench).introspect},
 	{"signout", (*bench).signOut},
+	{"feed", (*bench).feed},
 	{"growth", (*bench).growth},
 	{"lists", (*bench).lists},
 	{"password", (*bench).password},
@@ -121,10 +129,11 @@ type bench struct {
 // Run measures what was asked for.
 func (c *runCommand) Run(ctx context.Context) (err error) {
 	if c.Short {
-		c.Devices, c.Duration, c.Repeat, c.Storm = min(c.Devices, 10000), min(c.Duration, 400*time.Millisecond), 1, min(c.Storm, 5000)
+		c.Devices, c.Duration, c.Repeat, c.Storm = min(c.Devices, 10000), min(c.Duration, 400*time.Millisecond), 1,
+			min(c.Storm, 5000)
 	}
-	if c.Devices < 10*c.Concurrency || c.Repeat < 1 || c.Concurrency < 1 {
-		return errors.New("it takes 10 devices or more for each concurrent request, and one repetition")
+	if c.Devices < 10*c.Concurrency || c.Repeat < 1 || c.Concurrency < 1 || c.Streams < 20 {
+		return errors.New("there must be at least 10 devices for each request at a time, one repetition, and 20 streams")
 	}
 	for _, name := range c.Only {
 		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
@@ -132,7 +141,8 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 		}
 	}
 	b := &bench{opt: c, report: &report{
-		Date: time.Now().UTC().Format(time.DateOnly), Machine: proc.Machine(), Command: "go run ./cmd/curfew-bench " + strings.Join(os.Args[1:], " "),
+		Date: time.Now().UTC().Format(time.DateOnly), Machine: proc.Machine(), Command: "go run ./cmd/curfew-bench " +
+			strings.Join(os.Args[1:], " "),
 	}}
 	if b.rig, err = newRig(ctx, c.LogLevel); err != nil {
 		return err
@@ -207,9 +217,11 @@ func (b *bench) print() {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", l.What, l.Target, l.Measured, l.Verdict)
 	}
 	fmt.Fprintln(tw)
-	fmt.Fprintln(tw, "load\trequests/s\tp50 ms\tp99 ms\tp99.9 ms\tserver CPU µs\tdatabase CPU µs\tgenerator CPU µs\tpeak MB\tstolen %\tfailed")
+	fmt.Fprintln(tw, "load\trequests/s\tp50 ms\tp99 ms\tp99.9 ms\tserver CPU µs\tdatabase CPU µs\tgenerator CPU "+
+		"µs\tpeak MB\tstolen %\tfailed")
 	for _, f := range r.Figures {
-		fmt.Fprintf(tw, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%d\n", f.Name, f.PerSecond, f.P50, f.P99, f.P999, f.ServerCPU, f.DBCPU, f.LoadCPU, f.RSS, f.Stolen, f.Failed)
+		fmt.Fprintf(tw, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%d\n", f.Name, f.PerSecond, f.P50, f.P99,
+			f.P999, f.ServerCPU, f.DBCPU, f.LoadCPU, f.RSS, f.Stolen, f.Failed)
 	}
 	tw.Flush()
 }
@@ -224,7 +236,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var cli commands
-	k := kong.Parse(&cli, kong.Name("curfew-bench"), kong.Description("Measures Curfew against the limit of what it stands on."),
+	k := kong.Parse(&cli, kong.Name("curfew-bench"),
+		kong.Description("Measures Curfew against the limit of what it stands on."),
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	if err := k.Run(); err != nil {
 		stop()

@@ -1,26 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"math"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-
+	"curfew/internal/harness"
 	"curfew/internal/pgcluster"
 	"curfew/internal/proc"
 )
@@ -33,8 +26,8 @@ type rig struct {
 	logLevel string
 	profiles string // a folder, if wanted
 	cluster  *pgcluster.Cluster
-	bare     *process
-	nodes    []*process
+	bare     *harness.Node // this program with a route that does nothing, in the place of the product
+	nodes    []*harness.Node
 }
 
 const (
@@ -53,40 +46,45 @@ func newRig(ctx context.Context, logLevel string) (_ *rig, err error) {
 		return nil, err
 	}
 	r.binary = filepath.Join(r.dir, "curfew")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", r.binary, "curfew/cmd/curfew").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w: %s", err, out)
-	}
-	secret := make([]byte, 32)
-	rand.Read(secret)
-	r.secret = hex.EncodeToString(secret)
-	// As installed, durable; more memory and longer checkpoints, as on any server that somebody set up.
-	if r.cluster, err = pgcluster.Start(ctx, "shared_buffers=512MB", "max_wal_size=4GB", "checkpoint_timeout=15min", "wal_compression=lz4"); err != nil {
+	if err := harness.Build(ctx, harness.Program, r.binary, ""); err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
+	r.secret = harness.NewSecret()
+	// As installed, durable; more memory and longer checkpoints, as on any server that somebody set up.
+	r.cluster, err = pgcluster.Start(ctx, "shared_buffers=512MB", "max_wal_size=4GB", "checkpoint_timeout=15min",
+		"wal_compression=lz4")
 	if err != nil {
 		return nil, err
 	}
+	addresses, err := harness.FreeAddresses(1)
+	if err != nil {
+		return nil, err
+	}
+	bare, err := r.startSelf("bare", addresses[0])
+	if err != nil {
+		return nil, err
+	}
+	r.bare = &harness.Node{Process: bare, Public: addresses[0]}
+	return r, bare.WaitReady(ctx, addresses[0], 20*time.Second)
+}
+
+// startSelf runs a hidden command of this program.
+func (r *rig) startSelf(args ...string) (*harness.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	r.bare, err = r.spawn("bare", nil, self, "bare", addr)
-	if err != nil {
-		return nil, err
-	}
-	r.bare.public = addr
-	return r, r.bare.wait(ctx)
+	return harness.Start(filepath.Join(r.dir, args[0]+".log"), nil, self, args...)
 }
 
 // Close ends everything and removes it.
 func (r *rig) Close() error {
-	for _, p := range r.nodes {
-		p.stop()
-		p.complain()
+	for _, n := range r.nodes {
+		n.Stop()
+		complain(n)
 	}
 	if r.bare != nil {
-		r.bare.stop()
+		r.bare.Stop()
 	}
 	var err error
 	if r.cluster != nil {
@@ -95,330 +93,61 @@ func (r *rig) Close() error {
 	return errors.Join(err, os.RemoveAll(r.dir))
 }
 
-// process is one that the benchmark started.
-type process struct {
-	cmd           *exec.Cmd
-	log           string
-	public, admin string
-	exited        chan struct{}
-}
-
-func (r *rig) spawn(name string, env []string, program string, args ...string) (*process, error) {
-	p := &process{log: filepath.Join(r.dir, name+".log"), exited: make(chan struct{})}
-	file, err := os.OpenFile(p.log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	p.cmd = exec.Command(program, args...)
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, file, file
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // Pdeathsig is of the thread that forked
-		defer file.Close()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait()
-			close(p.exited)
-		}
-	}()
-	return p, <-started
-}
-
-func (p *process) pid() int { return p.cmd.Process.Pid }
-
-func (p *process) stop() {
-	select {
-	case <-p.exited:
-		return
-	default:
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.exited:
-	case <-time.After(5 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-	}
-}
-
 // complain shows the first warnings of a node's log: whoever measures wants to know.
-func (p *process) complain() {
-	text, _ := os.ReadFile(p.log)
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		if !strings.Contains(line, `"level":"INFO"`) && n < 3 {
-			n++
+func complain(n *harness.Node) {
+	shown := 0
+	for line := range strings.Lines(n.Log(math.MaxInt)) {
+		if !strings.Contains(line, `"level":"INFO"`) && shown < 3 {
+			shown++
 			progress("  from the node's log: %.500s", strings.TrimSpace(line))
 		}
 	}
 }
 
-// wait returns when the process answers /readyz.
-func (p *process) wait(ctx context.Context) error {
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		if c, err := dial(p.public); err == nil {
-			status, _, err := c.do([]byte("GET /readyz HTTP/1.1\r\nHost: bench\r\n\r\n"))
-			c.net.Close()
-			if err == nil && status == 200 {
-				return nil
-			}
-		}
-		select {
-		case <-p.exited:
-			text, _ := os.ReadFile(p.log)
-			return fmt.Errorf("%s ended: %s", p.cmd.Path, text)
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s does not become ready", p.cmd.Path)
-		}
-	}
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
-
-func (r *rig) environment(url, public, admin string, extra ...string) []string {
-	var env []string
-	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "CURFEW_") {
-			env = append(env, kv)
-		}
-	}
-	// The defaults, but for what follows: how long the benchmark's tokens live, and limits that it would run into from one address.
-	return append(append(env,
-		"CURFEW_DATABASE_URL="+url, "CURFEW_SECRET="+r.secret, "CURFEW_PUBLIC_ADDR="+public, "CURFEW_ADMIN_ADDR="+admin,
-		"CURFEW_ISSUER=http://bench.localhost", "CURFEW_ACCESS_TTL=1h", "CURFEW_TRUSTED_PROXIES=127.0.0.1", "CURFEW_PPROF=true",
-		"CURFEW_LOG_LEVEL="+r.logLevel, "CURFEW_LIMIT_PER_ADDRESS=1000000", "CURFEW_MAX_DEVICES_PER_USER=1000",
-	), extra...)
+// product is the installation on a database. The defaults, but for what follows: how long the benchmark's tokens live,
+// and limits that it would run into from one address.
+func (r *rig) product(url string) harness.Product {
+	return harness.Product{Binary: r.binary, Dir: r.dir, Settings: map[string]string{
+		"DATABASE_URL": url, "SECRET": r.secret, "ISSUER": "http://bench.localhost", "ACCESS_TTL": "1h",
+		"TRUSTED_PROXIES": "127.0.0.1", "PPROF": "true", "LOG_LEVEL": r.logLevel,
+		"LIMIT_PER_ADDRESS": "1000000", "MAX_DEVICES_PER_USER": "1000",
+	}}
 }
 
 // serve starts one more node on a database.
-func (r *rig) serve(ctx context.Context, url string, extra ...string) (*process, error) {
-	public, err := freeAddr()
+func (r *rig) serve(ctx context.Context, url string) (*harness.Node, error) {
+	addresses, err := harness.FreeAddresses(2)
 	if err != nil {
 		return nil, err
 	}
-	admin, err := freeAddr()
-	if err != nil {
+	return r.start(ctx, r.product(url), addresses[0], addresses[1])
+}
+
+func (r *rig) start(ctx context.Context, p harness.Product, public, admin string) (*harness.Node, error) {
+	n := p.NewNode(len(r.nodes), public, admin)
+	if err := n.Start(); err != nil {
 		return nil, err
 	}
-	p, err := r.spawn(fmt.Sprintf("node%d", len(r.nodes)), r.environment(url, public, admin, extra...), r.binary, "serve")
-	if err != nil {
-		return nil, err
-	}
-	r.nodes = append(r.nodes, p)
-	p.public, p.admin = public, admin
-	return p, p.wait(ctx)
-}
-
-func (r *rig) cli(ctx context.Context, url, stdin string, args ...string) error {
-	cmd := exec.CommandContext(ctx, r.binary, args...)
-	cmd.Env, cmd.Stdin = r.environment(url, "127.0.0.1:0", "127.0.0.1:0"), strings.NewReader(stdin)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("curfew %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	return nil
-}
-
-// world is a database with devices in it and a node that serves it.
-type world struct {
-	rig     *rig
-	name    string
-	url     string
-	devices int
-	users   int
-	node    *process
-	db      *pgx.Conn
-	refresh []uuid.UUID // refresh ids, by device
-	minter  *minter
-	pgCPU   float64 // microseconds of a transaction of the last pgbench, its own and the database's
-}
-
-// perUser is how many devices a user has.
-const perUser = 10
-
-// newWorld makes a database and fills it: users, and for each of them ten devices, each with an address of its own.
-func (r *rig) newWorld(ctx context.Context, name string, devices int) (w *world, err error) {
-	w = &world{rig: r, name: name, devices: devices, users: max(1, devices/perUser)}
-	admin, err := pgx.Connect(ctx, r.cluster.URL("postgres"))
-	if err != nil {
-		return nil, err
-	}
-	defer admin.Close(context.WithoutCancel(ctx))
-	if _, err := admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		return nil, err
-	}
-	w.url = r.cluster.URL(name)
-	if err := r.setUp(ctx, w.url); err != nil {
-		return nil, err
-	}
-	if w.db, err = pgx.Connect(ctx, w.url); err != nil {
-		return nil, err
-	}
-	begin := time.Now()
-	for _, statement := range w.filling() {
-		if _, err := w.db.Exec(ctx, statement); err != nil {
-			return nil, fmt.Errorf("%s: %w", statement, err)
-		}
-	}
-	if w.minter, err = newMinter(r.secret); err != nil {
-		return nil, err
-	}
-	if w.node, err = r.serve(ctx, w.url); err != nil {
-		return nil, err
-	}
-	progress("%s: %d devices of %d users in %s", name, devices, w.users, time.Since(begin).Round(time.Second))
-	return w, nil
-}
-
-// setUp migrates and makes the clients and the user whose password everybody has.
-func (r *rig) setUp(ctx context.Context, url string) error {
-	return errors.Join(
-		r.cli(ctx, url, "", "migrate"),
-		r.cli(ctx, url, "", "client", "add", "web", "--public", "--grants", "password,refresh_token", "--scopes", "settings profile"),
-		r.cli(ctx, url, clientSecret, "client", "add", "api", "--grants", "client_credentials", "--scopes", "revocations", "--introspect", "--secret-stdin"),
-		r.cli(ctx, url, clientSecret, "client", "add", "ops", "--grants", "client_credentials", "--scopes", "admin", "--secret-stdin"),
-		r.cli(ctx, url, password, "user", "add", "bench", "--password-stdin"),
-	)
-}
-
-func agentSQL(n string) string {
-	return fmt.Sprintf("(ARRAY['%s'])[%s %% %d + 1]", strings.Join(userAgents, "','"), n, len(userAgents))
-}
-
-// deviceRows inserts devices from and to inclusive; ends is when they expire, in SQL.
-func deviceRows(from, to, users int, ends string) string {
-	return fmt.Sprintf(`INSERT INTO devices (id, user_id, refresh_id, previous_refresh_id, rotated_at, issued_at, signed_in_at, valid_from,
-			expires_at, ends_at, last_seen_at, created_at, client_id, name, scope, ip, user_agent)
-		SELECT %s, %s, gen_random_uuid(), gen_random_uuid(), t, t, t, 0, %s, 9223372036854775807, t, t, 'web',
-			(ARRAY['Chrome on Windows','Firefox on Linux','Anna''s iPhone','Pixel 10'])[n %% 4 + 1], 'settings profile',
-			'10.' || (n >> 16 & 255) || '.' || (n >> 8 & 255) || '.' || (n & 255), %s
-		FROM generate_series(%d::bigint, %d) n, (SELECT greatest((extract(epoch FROM now()) * 1e6)::bigint, valid_from + 1) AS t FROM clients WHERE id = 'web') clock`,
-		fmt.Sprintf(deviceIDSQL, "n"), fmt.Sprintf(userIDSQL, fmt.Sprintf("n %% %d", users)), ends, agentSQL("n"), from, to)
-}
-
-const alive30Days = "t + 30 * 86400000000"
-
-func (w *world) filling() []string {
-	return []string{
-		"SET synchronous_commit = off",
-		fmt.Sprintf(`INSERT INTO users SELECT %s, 'user' || n, 'user' || n, password_hash, 1, false, 0, 0, created_at, updated_at
-			FROM generate_series(0::bigint, %d) n, (SELECT * FROM users WHERE username_key = 'bench') b`, fmt.Sprintf(userIDSQL, "n"), w.users-1),
-		deviceRows(0, w.devices-1, w.users, alive30Days),
-		"RESET synchronous_commit",
-		"VACUUM (ANALYZE) devices", "VACUUM (ANALYZE) users", "ANALYZE", "CHECKPOINT",
-	}
-}
-
-// load reads the refresh ids of the devices, which pgbench changes too.
-func (w *world) load(ctx context.Context) error {
-	rows, err := w.db.Query(ctx, fmt.Sprintf("SELECT refresh_id FROM devices WHERE id >= %s AND id < %s ORDER BY id",
-		fmt.Sprintf(deviceIDSQL, "0"), fmt.Sprintf(deviceIDSQL, fmt.Sprint(w.devices))))
-	if err != nil {
-		return err
-	}
-	if w.refresh == nil {
-		w.refresh = make([]uuid.UUID, w.devices)
-	}
-	n := 0
-	var id [16]byte
-	for rows.Next() {
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
-		w.refresh[n] = id
-		n++
-	}
-	if n != w.devices && rows.Err() == nil {
-		return fmt.Errorf("%s has %d devices, not %d", w.name, n, w.devices)
-	}
-	return rows.Err()
-}
-
-// lost counts the devices whose refresh id in the database is not the one that its client got last.
-func (w *world) lost(ctx context.Context) (int, error) {
-	had := bytes.Clone(flatten(w.refresh))
-	if err := w.load(ctx); err != nil {
-		return 0, err
-	}
-	lost := 0
-	for i, now := range w.refresh {
-		if !bytes.Equal(had[16*i:16*i+16], now[:]) {
-			lost++
-		}
-	}
-	return lost, nil
-}
-
-func flatten(ids []uuid.UUID) []byte {
-	out := make([]byte, 0, 16*len(ids))
-	for _, id := range ids {
-		out = append(out, id[:]...)
-	}
-	return out
-}
-
-// number reads one number.
-func (w *world) number(ctx context.Context, query string) (n float64, err error) {
-	err = w.db.QueryRow(ctx, "SELECT ("+query+")::float8").Scan(&n)
-	return n, err
-}
-
-// revive undoes every sign-out.
-func (w *world) revive(ctx context.Context) error {
-	for _, statement := range []string{
-		"UPDATE realm SET valid_from = 0", "UPDATE users SET valid_from = 0 WHERE valid_from > 0", "UPDATE clients SET valid_from = 0",
-		"UPDATE devices SET valid_from = 0 WHERE valid_from > 0",
-	} {
-		if _, err := w.db.Exec(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// restart puts a new node in the place of the world's: the old one's database connections end, and with that report what
-// they did.
-func (w *world) restart(ctx context.Context) (err error) {
-	w.node.stop()
-	w.node, err = w.rig.serve(ctx, w.url)
-	return err
-}
-
-// stop ends the world's node.
-func (w *world) stop(ctx context.Context) {
-	w.node.stop()
-	w.db.Close(ctx)
+	r.nodes = append(r.nodes, n)
+	return n, n.WaitReady(ctx, public, 20*time.Second)
 }
 
 // measure runs a load on nodes and adds what it cost them.
-func (r *rig) measure(ctx context.Context, name string, l load, nodes ...*process) (figures, error) {
+func (r *rig) measure(ctx context.Context, name string, l load, nodes ...*harness.Node) (figures, error) {
 	for _, p := range nodes {
-		l.addrs = append(l.addrs, p.public)
+		l.addrs = append(l.addrs, p.Public)
 	}
 	return r.measureAt(ctx, name, l, nodes...)
 }
 
-func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*process) (f figures, err error) {
+func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*harness.Node) (f figures, err error) {
 	server := func() (sum time.Duration) {
 		for _, p := range nodes {
-			sum += proc.CPUOfTree(p.pid())
+			sum += proc.CPUOfTree(p.PID())
 		}
 		return sum
 	}
-	if r.profiles != "" && len(nodes) == 1 && nodes[0].admin != "" {
+	if r.profiles != "" && len(nodes) == 1 && nodes[0].Admin != "" {
 		done := make(chan error, 1)
 		go func() { done <- r.profile(nodes[0], name, l.duration) }()
 		defer func() { err = errors.Join(err, <-done) }()
@@ -431,9 +160,10 @@ func (r *rig) measureAt(ctx context.Context, name string, l load, nodes ...*proc
 	f.Name = name
 	f.Stolen = stolenPercent(stolen, begin)
 	each := func(t time.Duration) float64 { return float64(t.Microseconds()) / float64(max(1, f.Requests)) }
-	f.ServerCPU, f.DBCPU, f.LoadCPU = each(server()-s), each(proc.CPUOfTree(r.cluster.PID())-d), each(proc.CPU(os.Getpid())-g)
+	f.ServerCPU, f.DBCPU, f.LoadCPU = each(server()-s), each(proc.CPUOfTree(r.cluster.PID())-d),
+		each(proc.CPU(os.Getpid())-g)
 	for _, p := range nodes {
-		f.RSS = max(f.RSS, proc.MemoryOfTree(p.pid(), true))
+		f.RSS = max(f.RSS, proc.MemoryOfTree(p.PID(), true))
 	}
 	progress("  %s", f)
 	return f, nil
@@ -445,8 +175,8 @@ func stolenPercent(before time.Duration, begin time.Time) float64 {
 }
 
 // profile writes the CPU profile of a node under a load.
-func (r *rig) profile(p *process, name string, d time.Duration) error {
-	res, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.admin, max(1, int(d.Seconds()))))
+func (r *rig) profile(p *harness.Node, name string, d time.Duration) error {
+	res, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.Admin, max(1, int(d.Seconds()))))
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 
+	"curfew/internal/harness"
+
 	"github.com/google/uuid"
 )
 
@@ -111,9 +113,13 @@ type signer struct {
 }
 
 func (s signer) next(buf []byte) []byte {
-	form := url.Values{"grant_type": {"password"}, "client_id": {"web"}, "username": {"user" + strconv.Itoa(rand.IntN(s.w.users))}, "password": {password}}
+	form := url.Values{
+		"grant_type": {"password"}, "client_id": {"web"},
+		"username": {"user" + strconv.Itoa(rand.IntN(s.w.users))}, "password": {password},
+	}
 	n := rand.IntN(1 << 24)
-	return appendRequest(buf, "POST /oauth2/token HTTP/1.1\r\n"+formHead+"User-Agent: "+userAgents[0]+"\r\nX-Forwarded-For: "+address(n)+"\r\n", []byte(form.Encode()))
+	return appendRequest(buf, "POST /oauth2/token HTTP/1.1\r\n"+formHead+"User-Agent: "+userAgents[0]+
+		"\r\nX-Forwarded-For: "+address(n)+"\r\n", []byte(form.Encode()))
 }
 
 func (s signer) answer(status int, body []byte) error {
@@ -124,13 +130,14 @@ func (s signer) answer(status int, body []byte) error {
 }
 
 // adminToken signs in the client ops.
-func adminToken(p *process) (string, error) {
-	c, err := dial(p.public)
+func adminToken(p *harness.Node) (string, error) {
+	c, err := dial(p.Public)
 	if err != nil {
 		return "", err
 	}
 	defer c.net.Close()
-	status, body, err := c.do(appendRequest(nil, "POST /oauth2/token HTTP/1.1\r\n"+formHead+basic("ops"), []byte("grant_type=client_credentials&scope=admin")))
+	status, body, err := c.do(appendRequest(nil, "POST /oauth2/token HTTP/1.1\r\n"+formHead+basic("ops"),
+		[]byte("grant_type=client_credentials&scope=admin")))
 	if err != nil {
 		return "", err
 	}

@@ -5,13 +5,14 @@
 //	CURFEW_DEMO_CLIENT_ID           a client with the grant client_credentials, the scope revocations, and introspection; required
 //	CURFEW_DEMO_CLIENT_SECRET       its secret; required, or
 //	CURFEW_DEMO_CLIENT_SECRET_FILE  a file that holds it
-//	CURFEW_DEMO_SUBSCRIBER          this process in receipts; default the host's name and a process id
+//	CURFEW_DEMO_SUBSCRIBER          this process in receipts; default the end of the host's name and 13 random letters
 //	CURFEW_DEMO_SCOPE               what a token must carry; default nothing
 //	CURFEW_DEMO_ADDR                where to listen; default 127.0.0.1:8082
 //
-// GET / takes a token and answers its claims. /check/, with any method and anything behind it, answers 200 to a token that
-// is alive and says whose it is in X-Curfew-… headers: for a proxy that asks before it lets a request through (nginx
-// auth_request, Envoy ext_authz). GET /healthz answers while the process lives, GET /metrics has the verifier's counters.
+// GET / takes a token and answers its claims. /check/, with any method and anything behind it, answers 200 to a token
+// that is alive and says whose it is in X-Curfew-… headers: for a proxy that asks before it lets a request through
+// (nginx auth_request, Envoy ext_authz). GET /healthz answers while the process lives, GET /metrics has the verifier's
+// counters.
 package main
 
 import (
@@ -62,7 +63,8 @@ func run(ctx context.Context, env func(string) string, listening func(net.Addr))
 		return err
 	}
 	srv := &http.Server{
-		Handler: handler(v, strings.Fields(env("CURFEW_DEMO_SCOPE"))...), ReadHeaderTimeout: requestTimeout, ReadTimeout: requestTimeout,
+		Handler: handler(v, strings.Fields(env("CURFEW_DEMO_SCOPE"))...), ReadHeaderTimeout: requestTimeout,
+		ReadTimeout:  requestTimeout,
 		WriteTimeout: 2 * requestTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 	}
 	slog.Info("curfew-demo is listening", "addr", l.Addr().String(), "issuer", cfg.Issuer)
@@ -87,8 +89,9 @@ func run(ctx context.Context, env func(string) string, listening func(net.Addr))
 
 func config(env func(string) string) (cfg verify.Config, err error) {
 	cfg = verify.Config{
-		Issuer: env("CURFEW_DEMO_ISSUER"), ClientID: env("CURFEW_DEMO_CLIENT_ID"), ClientSecret: env("CURFEW_DEMO_CLIENT_SECRET"),
-		Subscriber: env("CURFEW_DEMO_SUBSCRIBER"),
+		Issuer: env("CURFEW_DEMO_ISSUER"), ClientID: env("CURFEW_DEMO_CLIENT_ID"),
+		ClientSecret: env("CURFEW_DEMO_CLIENT_SECRET"),
+		Subscriber:   env("CURFEW_DEMO_SUBSCRIBER"),
 	}
 	file := env("CURFEW_DEMO_CLIENT_SECRET_FILE")
 	switch {
@@ -125,11 +128,13 @@ func show(w http.ResponseWriter, v *verify.Verifier, c *verify.Claims) {
 	out.SetIndent("", "  ")
 	_ = out.Encode(map[string]any{
 		"claims": map[string]any{
-			"iss": c.Issuer, "sub": c.Subject, "aud": c.Audience, "client_id": c.ClientID, "device_id": c.DeviceID, "scope": c.Scope, "jti": c.ID,
+			"iss": c.Issuer, "sub": c.Subject, "aud": c.Audience, "client_id": c.ClientID, "device_id": c.DeviceID,
+			"scope": c.Scope, "jti": c.ID,
 			"iat": c.IssuedAt, "exp": c.ExpiresAt, "iat_us": c.IssuedMicros,
 		},
 		"feed": map[string]any{
-			"last_seq": v.Seq(), "last_heard_seconds_ago": staleness(v.Staleness()), "clock_offset_seconds": v.ClockOffset().Seconds(),
+			"last_seq": v.Seq(), "last_heard_seconds_ago": staleness(v.Staleness()),
+			"clock_offset_seconds": v.ClockOffset().Seconds(),
 		},
 	})
 }
@@ -155,11 +160,18 @@ func staleness(d time.Duration) any {
 // metrics writes the counters as Prometheus reads them, text format 0.0.4.
 func metrics(w http.ResponseWriter, s verify.Stats) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	fmt.Fprintln(w, "# HELP curfew_verify_tokens_total Tokens that were looked at, by what was found.\n# TYPE curfew_verify_tokens_total counter")
+	fmt.Fprintln(w, "# HELP curfew_verify_tokens_total Tokens that were looked at, by what was found.\n# TYPE "+
+		"curfew_verify_tokens_total counter")
 	for _, c := range []struct {
 		result string
 		n      int64
-	}{{"verified", s.Verified}, {"refused", s.Refused}, {"expired", s.Expired}, {"revoked", s.Revoked}, {"stale", s.Stale}} {
+	}{
+		{"verified", s.Verified},
+		{"refused", s.Refused},
+		{"expired", s.Expired},
+		{"revoked", s.Revoked},
+		{"stale", s.Stale},
+	} {
 		fmt.Fprintf(w, "curfew_verify_tokens_total{result=%q} %d\n", c.result, c.n)
 	}
 	for _, c := range []struct {
@@ -174,9 +186,13 @@ func metrics(w http.ResponseWriter, s verify.Stats) {
 		{"key_fetches_total", "counter", "Fetches of the issuer's keys.", s.KeyFetches},
 		{"index_entries", "gauge", "Entries of the revocation index.", s.Entries},
 		{"last_seq", "gauge", "The last event that was applied.", s.Seq},
-		{"staleness_seconds", "gauge", "How old the knowledge of revocations is; 1e9 and more before the first contact.", s.Staleness.Seconds()},
+		{
+			"staleness_seconds", "gauge", "How old the knowledge of revocations is; 1e9 and more before the first contact.",
+			s.Staleness.Seconds(),
+		},
 		{"clock_offset_seconds", "gauge", "What the issuer's clock is ahead of this machine's.", s.ClockOffset.Seconds()},
 	} {
-		fmt.Fprintf(w, "# HELP curfew_verify_%[1]s %[2]s\n# TYPE curfew_verify_%[1]s %[3]s\ncurfew_verify_%[1]s %[4]v\n", c.name, c.help, c.kind, c.value)
+		fmt.Fprintf(w, "# HELP curfew_verify_%[1]s %[2]s\n# TYPE curfew_verify_%[1]s %[3]s\ncurfew_verify_%[1]s %[4]v\n",
+			c.name, c.help, c.kind, c.value)
 	}
 }

@@ -26,100 +26,136 @@ func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
 
 const secret = "a+b/c:d%e-and-some-more"
 
-// The demo against a real Curfew: the claims, the checks for proxies, the counters; a sign-out is seen; SIGTERM ends it.
-func TestDemo(t *testing.T) {
+// kit is a demo with a real Curfew behind it.
+type kit struct {
+	*testing.T
+	store  *models.Store
+	issuer string
+	base   string // of the demo
+	user   *models.User
+	web    *models.Client
+}
+
+func newKit(t *testing.T) *kit {
 	var curfew http.Handler
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { curfew.ServeHTTP(w, r) }))
-	defer issuer.Close()
+	t.Cleanup(issuer.Close)
 	cfg := models.Config{
-		DatabaseURL: testdb.SQLite(t), Issuer: issuer.URL, Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, Hash: password.Config{Memory: 64, Time: 1, Threads: 1},
+		DatabaseURL: testdb.SQLite(t), Issuer: issuer.URL, Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)},
+		Hash: password.Config{Memory: 64, Time: 1, Threads: 1},
 	}
+	k, err := &kit{T: t, issuer: issuer.URL}, error(nil)
 	if _, err := models.Migrate(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	store, err := models.Open(t.Context(), cfg)
+	k.store, err = models.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
-	srv, err := server.New(server.Config{Store: store, Metrics: web.NewMetrics(store), Logger: slog.New(slog.DiscardHandler), Issuer: issuer.URL})
+	t.Cleanup(func() { _ = k.store.Close() })
+	srv, err := server.New(server.Config{
+		Store: k.store, Metrics: web.NewMetrics(k.store),
+		Logger: slog.New(slog.DiscardHandler), Issuer: issuer.URL,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer srv.Close()
+	t.Cleanup(srv.Close)
 	curfew = srv.Handler()
-	user, err := store.CreateUser(t.Context(), models.NewUser{Username: "anna", Password: "correct horse battery"}, models.Actor{})
+	k.user, err = k.store.CreateUser(t.Context(), models.NewUser{Username: "anna", Password: "correct horse battery"},
+		models.Actor{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	web, _, err := store.CreateClient(t.Context(), models.NewClient{ID: "web", Public: true, Grants: []string{"password"}, Scopes: []string{"orders", "profile"}}, models.Actor{})
+	k.web, _, err = k.store.CreateClient(t.Context(), models.NewClient{
+		ID: "web", Public: true, Grants: []string{"password"},
+		Scopes: []string{"orders", "profile"},
+	}, models.Actor{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := store.CreateClient(t.Context(), models.NewClient{
-		ID: "demo-api", Secret: secret, Grants: []string{"client_credentials"}, Scopes: []string{"revocations"}, Introspect: true,
+	if _, _, err := k.store.CreateClient(t.Context(), models.NewClient{
+		ID: "demo-api", Secret: secret, Grants: []string{"client_credentials"}, Scopes: []string{"revocations"},
+		Introspect: true,
 	}, models.Actor{}); err != nil {
 		t.Fatal(err)
 	}
-	signIn := func(scope string) *models.Grant {
-		t.Helper()
-		g, err := store.SignIn(t.Context(), models.SignIn{User: user, Client: web, Scope: scope, Name: "phone"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return g
-	}
+	return k
+}
 
-	file := filepath.Join(t.TempDir(), "secret")
+func (k *kit) signIn(scope string) *models.Grant {
+	k.Helper()
+	g, err := k.store.SignIn(k.Context(), models.SignIn{User: k.user, Client: k.web, Scope: scope, Name: "phone"})
+	if err != nil {
+		k.Fatal(err)
+	}
+	return g
+}
+
+// start runs the demo; stop ends it as SIGTERM does.
+func (k *kit) start() (stop func() error) {
+	k.Helper()
+	file := filepath.Join(k.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
-		t.Fatal(err)
+		k.Fatal(err)
 	}
 	env := map[string]string{
-		"CURFEW_DEMO_ISSUER": issuer.URL, "CURFEW_DEMO_CLIENT_ID": "demo-api", "CURFEW_DEMO_CLIENT_SECRET_FILE": file, "CURFEW_DEMO_SUBSCRIBER": "demo-1",
-		"CURFEW_DEMO_SCOPE": "orders", "CURFEW_DEMO_ADDR": "127.0.0.1:0",
+		"CURFEW_DEMO_ISSUER": k.issuer, "CURFEW_DEMO_CLIENT_ID": "demo-api", "CURFEW_DEMO_CLIENT_SECRET_FILE": file,
+		"CURFEW_DEMO_SUBSCRIBER": "demo-1",
+		"CURFEW_DEMO_SCOPE":      "orders", "CURFEW_DEMO_ADDR": "127.0.0.1:0",
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
+	ctx, end := context.WithCancel(k.Context())
 	at, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
 		ended <- run(ctx, func(k string) string { return env[k] }, func(a net.Addr) { at <- "http://" + a.String() })
 	}()
-	var base string
 	select {
-	case base = <-at:
+	case k.base = <-at:
 	case err := <-ended:
-		t.Fatal(err)
+		k.Fatal(err)
 	}
-	ask := func(method, path, token string) (*http.Response, string) {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, base+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if token != "" {
-			r.Header.Set("Authorization", "Bearer "+token)
-		}
-		res, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		b, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res, string(b)
+	return func() error {
+		end()
+		return <-ended
 	}
+}
 
-	g := signIn("orders")
-	res, body := ask("GET", "/", g.AccessToken)
+func (k *kit) ask(method, path, token string) (*http.Response, string) {
+	k.Helper()
+	r, err := http.NewRequestWithContext(k.Context(), method, k.base+path, nil)
+	if err != nil {
+		k.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		k.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		k.Fatal(err)
+	}
+	return res, string(b)
+}
+
+// The demo against a real Curfew: the claims, the checks for proxies, the counters; a sign-out is seen; SIGTERM ends
+// it.
+func TestDemo(t *testing.T) {
+	k := newKit(t)
+	stop := k.start()
+	g := k.signIn("orders")
+	res, body := k.ask("GET", "/", g.AccessToken)
 	var shown struct {
 		Claims struct{ Sub, Scope string }
 		Feed   struct {
 			Heard *float64 `json:"last_heard_seconds_ago"`
 		}
 	}
-	if err := json.Unmarshal([]byte(body), &shown); err != nil || res.StatusCode != 200 || shown.Claims.Sub != user.ID.String() || shown.Claims.Scope != "orders" {
+	if err := json.Unmarshal([]byte(body), &shown); err != nil || res.StatusCode != 200 ||
+		shown.Claims.Sub != k.user.ID.String() || shown.Claims.Scope != "orders" {
 		t.Fatalf("%d %s %v", res.StatusCode, body, err)
 	}
 	for _, tc := range []struct {
@@ -128,42 +164,44 @@ func TestDemo(t *testing.T) {
 	}{
 		{"GET", "/", "", 401},
 		{"GET", "/", "x", 401},
-		{"GET", "/", signIn("profile").AccessToken, 403},
+		{"GET", "/", k.signIn("profile").AccessToken, 403},
 		{"GET", "/nothing", "", 404},
 		{"GET", "/check/", g.AccessToken, 200},
 		{"POST", "/check/a/b?c=d", g.AccessToken, 200},
 		{"POST", "/check/a", "", 401},
 		{"GET", "/healthz", "", 200},
 	} {
-		if res, body := ask(tc.method, tc.path, tc.token); res.StatusCode != tc.status {
+		if res, body := k.ask(tc.method, tc.path, tc.token); res.StatusCode != tc.status {
 			t.Errorf("%s %s: %d %s", tc.method, tc.path, res.StatusCode, body)
-		} else if strings.HasPrefix(tc.path, "/check/") && tc.status == 200 && res.Header.Get("X-Curfew-Sub") != user.ID.String() {
+		} else if strings.HasPrefix(tc.path, "/check/") && tc.status == 200 &&
+			res.Header.Get("X-Curfew-Sub") != k.user.ID.String() {
 			t.Errorf("%s: %v", tc.path, res.Header)
 		}
 	}
-	out, err := store.Revoke(t.Context(), models.WholeUser(user.ID), models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+	out, err := k.store.Revoke(t.Context(), models.WholeUser(k.user.ID), models.ReasonRevoked,
+		models.Actor{Entity: models.EntityAdmin})
 	if err != nil {
 		t.Fatal(err)
 	}
 	waiting, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if r, err := store.WaitApplied(waiting, out.Revocation.Seq); err != nil || r.Acknowledged() != 1 {
+	if r, err := k.store.WaitApplied(waiting, out.Revocation.Seq); err != nil || r.Acknowledged() != 1 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if res, body := ask("GET", "/", g.AccessToken); res.StatusCode != 401 {
+	if res, body := k.ask("GET", "/", g.AccessToken); res.StatusCode != 401 {
 		t.Fatalf("signed out: %d %s", res.StatusCode, body)
 	}
-	_, body = ask("GET", "/metrics", "")
+	_, body = k.ask("GET", "/metrics", "")
 	for _, want := range []string{
-		"# TYPE curfew_verify_tokens_total counter\n", "curfew_verify_tokens_total{result=\"revoked\"} 1\n", "\ncurfew_verify_index_entries 1\n",
+		"# TYPE curfew_verify_tokens_total counter\n", "curfew_verify_tokens_total{result=\"revoked\"} 1\n",
+		"\ncurfew_verify_index_entries 1\n",
 		"\ncurfew_verify_events_total 1\n", "# TYPE curfew_verify_staleness_seconds gauge\n",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not in\n%s", want, body)
 		}
 	}
-	stop()
-	if err := <-ended; err != nil {
+	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -171,11 +209,18 @@ func TestDemo(t *testing.T) {
 func TestConfig_Refuses(t *testing.T) {
 	for name, env := range map[string]map[string]string{
 		"nothing": {}, "no secret": {"CURFEW_DEMO_ISSUER": "http://a.test", "CURFEW_DEMO_CLIENT_ID": "x"},
-		"two secrets": {"CURFEW_DEMO_ISSUER": "http://a.test", "CURFEW_DEMO_CLIENT_ID": "x", "CURFEW_DEMO_CLIENT_SECRET": "y", "CURFEW_DEMO_CLIENT_SECRET_FILE": "z"},
-		"no file":     {"CURFEW_DEMO_ISSUER": "http://a.test", "CURFEW_DEMO_CLIENT_ID": "x", "CURFEW_DEMO_CLIENT_SECRET_FILE": "/nowhere/at/all"},
-		"bad issuer":  {"CURFEW_DEMO_ISSUER": "a.test", "CURFEW_DEMO_CLIENT_ID": "x", "CURFEW_DEMO_CLIENT_SECRET": "y"},
+		"two secrets": {
+			"CURFEW_DEMO_ISSUER": "http://a.test", "CURFEW_DEMO_CLIENT_ID": "x", "CURFEW_DEMO_CLIENT_SECRET": "y",
+			"CURFEW_DEMO_CLIENT_SECRET_FILE": "z",
+		},
+		"no file": {
+			"CURFEW_DEMO_ISSUER": "http://a.test", "CURFEW_DEMO_CLIENT_ID": "x",
+			"CURFEW_DEMO_CLIENT_SECRET_FILE": "/nowhere/at/all",
+		},
+		"bad issuer": {"CURFEW_DEMO_ISSUER": "a.test", "CURFEW_DEMO_CLIENT_ID": "x", "CURFEW_DEMO_CLIENT_SECRET": "y"},
 	} {
-		if err := run(t.Context(), func(k string) string { return env[k] }, func(net.Addr) { t.Errorf("%s: listens", name) }); err == nil {
+		if err := run(t.Context(), func(k string) string { return env[k] },
+			func(net.Addr) { t.Errorf("%s: listens", name) }); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}

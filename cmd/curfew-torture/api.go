@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+
+	"curfew/internal/harness"
 )
 
 // answer is what came back over HTTP; err is set when nothing did.
@@ -87,12 +89,17 @@ func (t tokens) claims() (c claims, err error) {
 	return c, json.Unmarshal(raw, &c)
 }
 
-func (r *rig) token(ctx context.Context, n *node, address string, basicAuth string, values url.Values) (t tokens, a answer) {
-	header := map[string]string{"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": address, "User-Agent": "curfew-torture"}
+func (r *rig) token(ctx context.Context, n *harness.Node, address string, basicAuth string,
+	values url.Values,
+) (t tokens, a answer) {
+	header := map[string]string{
+		"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": address,
+		"User-Agent": "curfew-torture",
+	}
 	if basicAuth != "" {
 		header["Authorization"] = basicAuth
 	}
-	a = r.do(ctx, http.MethodPost, "http://"+n.public+"/oauth2/token", values.Encode(), header)
+	a = r.do(ctx, http.MethodPost, "http://"+n.Public+"/oauth2/token", values.Encode(), header)
 	if a.err == nil {
 		if err := json.Unmarshal(a.body, &t); err != nil {
 			a.err = fmt.Errorf("the token endpoint's answer: %w: %s", err, a.body)
@@ -103,21 +110,25 @@ func (r *rig) token(ctx context.Context, n *node, address string, basicAuth stri
 	return t, a
 }
 
-func (r *rig) signIn(ctx context.Context, n *node, address, client, username, password, device string) (tokens, answer) {
+func (r *rig) signIn(ctx context.Context, n *harness.Node, address, client, username, password, device string) (tokens,
+	answer,
+) {
 	r.note(password, "a password")
-	return r.token(ctx, n, address, "", form("grant_type", "password", "client_id", client, "username", username, "password", password,
+	return r.token(ctx, n, address, "", form("grant_type", "password", "client_id", client, "username", username,
+		"password", password,
 		"device_id", device, "device_name", name(0)))
 }
 
-func (r *rig) refresh(ctx context.Context, n *node, address, client, token string) (tokens, answer) {
+func (r *rig) refresh(ctx context.Context, n *harness.Node, address, client, token string) (tokens, answer) {
 	return r.token(ctx, n, address, "", form("grant_type", "refresh_token", "client_id", client, "refresh_token", token))
 }
 
 // introspect asks strictly whether a token is alive.
-func (r *rig) introspect(ctx context.Context, n *node, token string) (active bool, a answer) {
-	a = r.do(ctx, http.MethodPost, "http://"+n.public+"/oauth2/introspect", form("token", token).Encode(), map[string]string{
-		"Content-Type": "application/x-www-form-urlencoded", "Authorization": basic(r.api),
-	})
+func (r *rig) introspect(ctx context.Context, n *harness.Node, token string) (active bool, a answer) {
+	a = r.do(ctx, http.MethodPost, "http://"+n.Public+"/oauth2/introspect", form("token", token).Encode(),
+		map[string]string{
+			"Content-Type": "application/x-www-form-urlencoded", "Authorization": basic(r.api),
+		})
 	var v struct {
 		Active bool `json:"active"`
 	}
@@ -128,17 +139,18 @@ func (r *rig) introspect(ctx context.Context, n *node, token string) (active boo
 }
 
 // revokeToken is RFC 7009.
-func (r *rig) revokeToken(ctx context.Context, n *node, client, token string) answer {
-	return r.do(ctx, http.MethodPost, "http://"+n.public+"/oauth2/revoke", form("token", token, "client_id", client).Encode(),
+func (r *rig) revokeToken(ctx context.Context, n *harness.Node, client, token string) answer {
+	return r.do(ctx, http.MethodPost, "http://"+n.Public+"/oauth2/revoke",
+		form("token", token, "client_id", client).Encode(),
 		map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
 }
 
-func (r *rig) settings(ctx context.Context, n *node, address, method, path, access, body string) answer {
+func (r *rig) settings(ctx context.Context, n *harness.Node, address, method, path, access, body string) answer {
 	header := map[string]string{"Authorization": "Bearer " + access, "X-Forwarded-For": address}
 	if body != "" {
 		header["Content-Type"] = "application/json"
 	}
-	return r.do(ctx, method, "http://"+n.public+path, body, header)
+	return r.do(ctx, method, "http://"+n.Public+path, body, header)
 }
 
 // adminToken is the harness's own, made anew when everyone was signed out, itself with them.
@@ -148,13 +160,14 @@ type adminToken struct {
 	now string
 }
 
-func (t *adminToken) get(ctx context.Context, n *node, stale string) (string, error) {
+func (t *adminToken) get(ctx context.Context, n *harness.Node, stale string) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.now != stale {
 		return t.now, nil
 	}
-	got, a := t.rig.token(ctx, n, "127.0.0.1", basic(t.rig.ops), form("grant_type", "client_credentials", "scope", "admin"))
+	got, a := t.rig.token(ctx, n, "127.0.0.1", basic(t.rig.ops),
+		form("grant_type", "client_credentials", "scope", "admin"))
 	if a.err != nil || a.status != http.StatusOK {
 		return "", a.failure("a token for the admin API")
 	}
@@ -162,8 +175,9 @@ func (t *adminToken) get(ctx context.Context, n *node, stale string) (string, er
 	return t.now, nil
 }
 
-// do asks the admin API. begun is called before each try, so that the recorded interval is that of the try that counted.
-func (r *rig) adminDo(ctx context.Context, n *node, method, path string, body any, begun func()) answer {
+// do asks the admin API. begun is called before each try, so that the recorded interval is that of the try that
+// counted.
+func (r *rig) adminDo(ctx context.Context, n *harness.Node, method, path string, body any, begun func()) answer {
 	text := ""
 	header := map[string]string{}
 	if body != nil {
@@ -183,7 +197,7 @@ func (r *rig) adminDo(ctx context.Context, n *node, method, path string, body an
 		if begun != nil {
 			begun()
 		}
-		a := r.do(ctx, method, "http://"+n.admin+path, text, header)
+		a := r.do(ctx, method, "http://"+n.Admin+path, text, header)
 		if a.status != http.StatusUnauthorized || try == 3 {
 			return a
 		}
@@ -199,9 +213,10 @@ type signedOut struct {
 	Count *int `json:"count"`
 }
 
-func (r *rig) createUser(ctx context.Context, n *node, username, password string) (id string, err error) {
+func (r *rig) createUser(ctx context.Context, n *harness.Node, username, password string) (id string, err error) {
 	r.note(password, "a password")
-	a := r.adminDo(ctx, n, http.MethodPost, "/admin/users", map[string]any{"username": username, "password": password}, nil)
+	a := r.adminDo(ctx, n, http.MethodPost, "/admin/users", map[string]any{"username": username, "password": password},
+		nil)
 	var v struct {
 		ID string `json:"id"`
 	}
@@ -211,9 +226,10 @@ func (r *rig) createUser(ctx context.Context, n *node, username, password string
 	return v.ID, json.Unmarshal(a.body, &v)
 }
 
-func (r *rig) createClient(ctx context.Context, n *node, id string) error {
+func (r *rig) createClient(ctx context.Context, n *harness.Node, id string) error {
 	a := r.adminDo(ctx, n, http.MethodPost, "/admin/clients", map[string]any{
-		"client_id": id, "public": true, "grants": []string{"password", "refresh_token"}, "scopes": []string{"settings", "profile"},
+		"client_id": id, "public": true, "grants": []string{"password", "refresh_token"},
+		"scopes": []string{"settings", "profile"},
 	}, nil)
 	if a.err != nil || a.status != http.StatusCreated {
 		return a.failure("create a client")

@@ -27,7 +27,10 @@ type record struct {
 func operations(records []record) []porcupine.Operation {
 	ops := make([]porcupine.Operation, len(records))
 	for i, r := range records {
-		ops[i] = porcupine.Operation{ClientId: r.Client, Input: r.In, Call: r.Call, Output: r.Out, Return: r.Return, Metadata: fmt.Sprintf("node %d", r.Node)}
+		ops[i] = porcupine.Operation{
+			ClientId: r.Client, Input: r.In, Call: r.Call, Output: r.Out, Return: r.Return,
+			Metadata: fmt.Sprintf("node %d", r.Node),
+		}
 	}
 	return ops
 }
@@ -53,8 +56,8 @@ type verdictOfRun struct {
 
 func (v *verdictOfRun) failed() bool { return v.Illegal > 0 || v.Unknown > 0 || len(v.Broken) > 0 }
 
-// checkWorlds checks every world for itself: operations of different worlds touch different rows, and what touches everyone is
-// an operation of each world that was alive at the time.
+// checkWorlds checks every world for itself: operations of different worlds touch different rows, and what touches
+// everyone is an operation of each world that was alive at the time.
 func checkWorlds(sp specification, worlds [][]record, parallel int) *verdictOfRun {
 	v := &verdictOfRun{Worlds: len(worlds), Kinds: map[string]int{}, spec: sp}
 	var mu sync.Mutex
@@ -100,8 +103,8 @@ func checkWorlds(sp specification, worlds [][]record, parallel int) *verdictOfRu
 	return v
 }
 
-// shrink makes an illegal history short. Each step keeps a history that a right server could have produced if and only if
-// it could have produced the one before, so what is left is still a fault of the server's:
+// shrink makes an illegal history short. Each step keeps a history that a right server could have produced if and only
+// if it could have produced the one before, so what is left is still a fault of the server's:
 //   - a prefix, with the operations that had not returned left open: linearizability is closed under prefixes;
 //   - without one device: the operations on the others, and nothing that counts devices;
 //   - without operations that change nothing, whatever they answered: checks and lists.
@@ -118,7 +121,8 @@ func shrink(sp specification, records []record) []record {
 		}
 	}
 	for i := len(best) - 1; i >= 0; i-- {
-		if a := best[i].In.Action; a != actCheck && a != actList && a != actCount && !(best[i].Out.Verdict == refused && a == actSignIn) {
+		if a := best[i].In.Action; a != actCheck && a != actList && a != actCount &&
+			!(best[i].Out.Verdict == refused && a == actSignIn) {
 			continue
 		}
 		if h := slices.Delete(slices.Clone(best), i, i+1); illegal(h) {
@@ -186,15 +190,18 @@ func withoutSlot(records []record, slot int) []record {
 	return h
 }
 
-// fromSignIn begins at a later sign-in, where nothing else was under way: it makes the same state of its device, whatever was
-// before, if the password and the name of that moment are taken as the first ones.
+// fromSignIn begins at a later sign-in, where nothing else was under way: it makes the same state of its device,
+// whatever was before, if the password and the name of that moment are taken as the first ones.
 func fromSignIn(records []record, illegal func([]record) bool) []record {
 	var best []record
 	for i, start := range records {
 		if start.In.Action != actSignIn || start.Out.Verdict != done {
 			continue
 		}
-		quiet := !slices.ContainsFunc(records, func(r record) bool { return r.Call <= start.Return && r.Return >= start.Call && r != start })
+		quiet := !slices.ContainsFunc(records, func(r record) bool {
+			return r.Call <= start.Return &&
+				r.Return >= start.Call && r != start
+		})
 		if i == 0 || !quiet {
 			continue
 		}
@@ -205,8 +212,10 @@ func fromSignIn(records []record, illegal func([]record) bool) []record {
 				continue
 			}
 			r.In = rebased(r.In, start.In.Password)
-			if r.In.Action == actRename || r.In.Action == actList || r.In.Action == actCount || r.In.Slot != start.In.Slot && r.In.Action != actSetPassword &&
-				r.In.Action != actDisable && r.In.Action != actEnable && r.In.Action != actSignOutAll && r.In.Action != actSignOutUser && r.In.Action != actPassword && r.In.Action != actSignOutRest {
+			if r.In.Action == actRename || r.In.Action == actList || r.In.Action == actCount || r.In.Slot != start.In.Slot &&
+				r.In.Action != actSetPassword &&
+				r.In.Action != actDisable && r.In.Action != actEnable && r.In.Action != actSignOutAll &&
+				r.In.Action != actSignOutUser && r.In.Action != actPassword && r.In.Action != actSignOutRest {
 				continue
 			}
 			if r.In.RefreshID != noRefreshID && !slices.Contains(known, r.In.RefreshID) {
@@ -251,7 +260,8 @@ func text(records []record) string {
 		if r.Return != math.MaxInt64 {
 			end = fmt.Sprintf("%8.2fms", float64(r.Return-zero)/1e6)
 		}
-		fmt.Fprintf(&b, "  %8.2fms to %s  thread %d node %d: %s\n", float64(r.Call-zero)/1e6, end, r.Client, r.Node, describe(r.In, r.Out))
+		fmt.Fprintf(&b, "  %8.2fms to %s  thread %d node %d: %s\n", float64(r.Call-zero)/1e6, end, r.Client, r.Node,
+			describe(r.In, r.Out))
 	}
 	return b.String()
 }
@@ -270,7 +280,8 @@ func visualise(sp specification, records []record, path string) error {
 // report is the summary of a run.
 func (v *verdictOfRun) report(title string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d operations in %d worlds, %d without an answer; partitions Ok %d, Illegal %d, Unknown %d; %d local verifications checked\n",
+	fmt.Fprintf(&b, "%s: %d operations in %d worlds, %d without an answer; partitions Ok %d, Illegal %d, Unknown %d; "+
+		"%d local verifications checked\n",
 		title, v.Operations, v.Worlds, v.Lost, v.Ok, v.Illegal, v.Unknown, v.Local)
 	var kinds []string
 	for k := range v.Kinds {

@@ -72,7 +72,8 @@ func TestSecretIndex(t *testing.T) {
 func TestMannWhitney(t *testing.T) {
 	var a, b, c []time.Duration
 	for i := range 200 {
-		a, b, c = append(a, time.Duration(1000+i*7%200)), append(b, time.Duration(1000+i*11%200)), append(c, time.Duration(1100+i*7%200))
+		a, b, c = append(a, time.Duration(1000+i*7%200)), append(b, time.Duration(1000+i*11%200)),
+			append(c, time.Duration(1100+i*7%200))
 	}
 	if share, p := mannWhitney(a, b); share < 0.4 || share > 0.6 || p < 0.05 {
 		t.Fatalf("the same distribution: share %.2f, p %.3g", share, p)

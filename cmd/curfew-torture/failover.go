@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"curfew/internal/harness"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -23,7 +25,8 @@ func withStandby(r *rig, url string) (string, error) {
 	}
 	r.standby = standby
 	r.closers = append(r.closers, func() { _ = standby.Stop() })
-	if err := r.sql(ctx, url, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"); err != nil {
+	if err := harness.Exec(ctx, url, "ALTER SYSTEM SET synchronous_standby_names = '*'",
+		"SELECT pg_reload_conf()"); err != nil {
 		return "", err
 	}
 	conn, err := pgx.Connect(ctx, url)
@@ -40,7 +43,8 @@ func withStandby(r *rig, url string) (string, error) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return strings.Replace(url, escape(r.cluster.Dir), escape(r.cluster.Dir+","+standby.Dir), 1) + "&target_session_attrs=read-write", nil
+	return strings.Replace(url, escape(r.cluster.Dir), escape(r.cluster.Dir+","+standby.Dir), 1) +
+		"&target_session_attrs=read-write", nil
 }
 
 // failOver kills the primary and promotes the standby. From then on the harness looks there too.

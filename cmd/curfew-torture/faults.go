@@ -13,128 +13,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"curfew/internal/proc"
-
-	"github.com/jackc/pgx/v5"
+	"curfew/internal/harness"
 )
-
-// fault is one thing that goes wrong while the storm rages. inject begins it and returns when it is over.
-type fault struct {
-	name   string
-	rig    rigConfig
-	inject func(ctx context.Context, f *faultRun) error
-	crowd  int  // devices that refresh; 16 if not said
-	away   bool // no node can serve while it lasts, and /readyz must say so
-}
-
-type faultRun struct {
-	*storm
-	long  bool
-	over  time.Time
-	begun time.Time
-}
-
-var durable = []string{"fsync=on", "synchronous_commit=on"}
-
-var faults = []fault{
-	{name: "node-killed", rig: rigConfig{Database: "postgres", Nodes: 3}, inject: func(ctx context.Context, f *faultRun) error {
-		n := f.rig.nodes[1]
-		n.kill()
-		time.Sleep(time.Second)
-		f.over = time.Now()
-		return n.start()
-	}},
-	{name: "node-frozen", rig: rigConfig{Database: "postgres", Nodes: 3}, inject: func(ctx context.Context, f *faultRun) error {
-		n := f.rig.nodes[1]
-		f.frozen.Store(int32(n.number) + 1)
-		err := n.signal(syscall.SIGSTOP)
-		time.Sleep(9 * time.Second) // longer than every time-out: 4 s of a statement, 5 s of an answer, 7 s of a client
-		f.over = time.Now()
-		err = errors.Join(err, n.signal(syscall.SIGCONT))
-		time.Sleep(200 * time.Millisecond)
-		f.frozen.Store(0)
-		return err
-	}},
-	{name: "postgres-killed", rig: rigConfig{Database: "postgres", Nodes: 2, Settings: durable}, away: true, inject: func(ctx context.Context, f *faultRun) error {
-		if err := f.rig.cluster.Signal(syscall.SIGKILL); err != nil {
-			return err
-		}
-		f.rig.cluster.Wait()
-		time.Sleep(2 * time.Second)
-		err := restart(ctx, f.rig)
-		f.over = time.Now()
-		return err
-	}},
-	{name: "postgres-stopped", rig: rigConfig{Database: "postgres", Nodes: 2, Settings: durable}, away: true, inject: func(ctx context.Context, f *faultRun) error {
-		wait := 7 * time.Second
-		if f.long {
-			wait = 30 * time.Second
-		}
-		postmaster := f.rig.cluster.PID()
-		stopped := append(proc.Children(postmaster), postmaster)
-		for _, pid := range stopped {
-			_ = syscall.Kill(pid, syscall.SIGSTOP)
-		}
-		time.Sleep(wait)
-		f.over = time.Now()
-		for _, pid := range stopped {
-			_ = syscall.Kill(pid, syscall.SIGCONT)
-		}
-		return nil
-	}},
-	{name: "connections-cut", rig: rigConfig{Database: "postgres", Nodes: 2, URL: throughProxy}, inject: func(ctx context.Context, f *faultRun) error {
-		f.rig.proxy.cutAfter(200, 30_000)
-		time.Sleep(4 * time.Second)
-		f.over = time.Now()
-		f.rig.proxy.cutAfter(0, 0)
-		return nil
-	}},
-	{name: "disk-full", rig: rigConfig{Database: "sqlite", Nodes: 1, SQLiteDir: "tmpfs"}, away: true, inject: func(ctx context.Context, f *faultRun) error {
-		ballast := filepath.Join(f.rig.cfg.SQLiteDir, "ballast")
-		until := time.Now().Add(4 * time.Second)
-		for i := 0; time.Now().Before(until); i++ { // also what SQLite gives back when it starts its log anew
-			_ = fill(fmt.Sprintf("%s-%d", ballast, i))
-			time.Sleep(20 * time.Millisecond)
-		}
-		files, _ := filepath.Glob(ballast + "-*")
-		for _, name := range files {
-			os.Remove(name)
-		}
-		f.over = time.Now()
-		return nil
-	}},
-	{name: "pool-exhausted", rig: rigConfig{Database: "postgres", Nodes: 2, Env: map[string]string{"DATABASE_MAX_CONNS": "3"}}, away: true, crowd: 60, inject: func(ctx context.Context, f *faultRun) error {
-		conn, err := pgx.Connect(ctx, f.rig.url)
-		if err != nil {
-			return err
-		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		if _, err := conn.Exec(ctx, "BEGIN; LOCK TABLE devices IN ACCESS EXCLUSIVE MODE"); err != nil {
-			return err
-		}
-		time.Sleep(7 * time.Second)
-		f.over = time.Now()
-		_, err = conn.Exec(ctx, "ROLLBACK")
-		return err
-	}},
-	{name: "clock-steps-back", rig: rigConfig{Database: "postgres", Nodes: 2, URL: withMovableClock}, inject: func(ctx context.Context, f *faultRun) error {
-		time.Sleep(500 * time.Millisecond)
-		for _, ahead := range []string{"0", "-2 seconds", "3 seconds", "1 second"} {
-			if err := f.rig.sql(ctx, f.rig.url, fmt.Sprintf("UPDATE fake.clock SET ahead = '%s'", ahead)); err != nil {
-				return err
-			}
-			time.Sleep(700 * time.Millisecond)
-		}
-		f.over = time.Now()
-		return nil
-	}},
-	{name: "failover", rig: rigConfig{Database: "postgres", Nodes: 2, URL: withStandby, Settings: []string{
-		"fsync=off", "synchronous_commit=on", "wal_level=replica", "max_wal_senders=4", "hot_standby=on",
-	}}, away: true, inject: failOver},
-}
 
 type faultsCommand struct {
 	Only []string `help:"Names of faults; all by default."`
@@ -145,7 +27,7 @@ type faultsCommand struct {
 
 // Run implements the command.
 func (c *faultsCommand) Run(ctx context.Context) error {
-	binary, remove, err := buildOnce(ctx, c.Binary)
+	binary, remove, err := harness.BuildProduct(ctx, c.Binary)
 	if err != nil {
 		return err
 	}
@@ -240,8 +122,10 @@ func runFault(ctx context.Context, f fault, long bool) (report string, problems 
 			during++
 		}
 	}
-	return fmt.Sprintf("%d refreshes before it, %d during it, %d in all; %d requests without an answer or with 503; %d sign-outs acknowledged; slowest answer %s; every node served again after %s",
-		before, during, st.refreshes.Load(), st.missed.Load(), len(st.out), st.slowest.Round(time.Millisecond), slowest.Round(time.Millisecond)), problems, nil
+	return fmt.Sprintf("%d refreshes before it, %d during it, %d in all; %d requests without an answer or with 503; %d "+
+		"sign-outs acknowledged; slowest answer %s; every node served again after %s",
+		before, during, st.refreshes.Load(), st.missed.Load(), len(st.out), st.slowest.Round(time.Millisecond),
+		slowest.Round(time.Millisecond)), problems, nil
 }
 
 // recovered asks every node for a sign-in until it gets one.
@@ -253,10 +137,10 @@ func recovered(ctx context.Context, st *storm, over time.Time) (slowest time.Dur
 			deadline := over.Add(20 * time.Second)
 			for {
 				asked, cancel := context.WithTimeout(ctx, 6*time.Second)
-				_, a := st.rig.signIn(asked, n, fmt.Sprintf("10.8.0.%d", n.number), stormClient, "storm-0", stormPassword, "")
+				_, a := st.rig.signIn(asked, n, fmt.Sprintf("10.8.0.%d", n.Number), stormClient, "storm-0", stormPassword, "")
 				cancel()
 				took := time.Since(over)
-				good := !a.unknown() && a.status == 200 && st.rig.ready(ctx, n)
+				good := !a.unknown() && a.status == 200 && harness.Ready(ctx, n.Public)
 				if !good && time.Now().Before(deadline) {
 					time.Sleep(20 * time.Millisecond)
 					continue
@@ -264,9 +148,9 @@ func recovered(ctx context.Context, st *storm, over time.Time) (slowest time.Dur
 				mu.Lock()
 				slowest = max(slowest, took)
 				if !good {
-					err = errors.Join(err, fmt.Errorf("node %d does not serve 20 s after the fault: %s", n.number, a))
+					err = errors.Join(err, fmt.Errorf("node %d does not serve 20 s after the fault: %s", n.Number, a))
 				} else if took > recoveryBound {
-					err = errors.Join(err, fmt.Errorf("node %d served again after %s, more than %s", n.number, took, recoveryBound))
+					err = errors.Join(err, fmt.Errorf("node %d served again after %s, more than %s", n.Number, took, recoveryBound))
 				}
 				mu.Unlock()
 				return
@@ -297,8 +181,8 @@ func watchReady(ctx context.Context, r *rig) *readyWatch {
 	for _, n := range r.nodes {
 		w.wg.Go(func() {
 			for ctx.Err() == nil {
-				s := readySample{node: n.number, asked: time.Now()}
-				s.ready = r.ready(ctx, n)
+				s := readySample{node: n.Number, asked: time.Now()}
+				s.ready = harness.Ready(ctx, n.Public)
 				s.got = time.Now()
 				w.mu.Lock()
 				w.seen = append(w.seen, s)
@@ -310,8 +194,8 @@ func watchReady(ctx context.Context, r *rig) *readyWatch {
 	return w
 }
 
-// verdict: while no refresh was served, no node said it could serve one. Served ones are told by their time, with a second for
-// the beginning and the end of what stood in their way to be noticed.
+// verdict: while no refresh was served, no node said it could serve one. Served ones are told by their time, with a
+// second for the beginning and the end of what stood in their way to be noticed.
 func (w *readyWatch) verdict(f *faultRun, away bool) (problems []string) {
 	w.stop()
 	w.wg.Wait()
@@ -320,7 +204,8 @@ func (w *readyWatch) verdict(f *faultRun, away bool) (problems []string) {
 	}
 	lies, truths := 0, 0
 	for _, s := range w.seen {
-		if s.asked.Before(f.begun.Add(time.Second)) || s.got.After(f.over.Add(-time.Second)) { // what ends the fault is over a little before it says so
+		// what ends the fault is over a little before it says so
+		if s.asked.Before(f.begun.Add(time.Second)) || s.got.After(f.over.Add(-time.Second)) {
 			continue
 		}
 		served := slices.ContainsFunc(f.served, func(at time.Time) bool {
@@ -334,7 +219,8 @@ func (w *readyWatch) verdict(f *faultRun, away bool) (problems []string) {
 		}
 	}
 	if lies > 0 {
-		problems = append(problems, fmt.Sprintf("/readyz said ready %d times (and not ready %d times) while nothing could be served", lies, truths))
+		problems = append(problems, fmt.Sprintf("/readyz said ready %d times (and not ready %d times) while nothing could "+
+			"be served", lies, truths))
 	}
 	return problems
 }
@@ -352,9 +238,10 @@ func restart(ctx context.Context, r *rig) error {
 
 // withMovableClock moves the nodes' statement_timestamp() by a table: two seconds ahead at first.
 func withMovableClock(r *rig, url string) (string, error) {
-	err := r.sql(context.Background(), url,
+	err := harness.Exec(context.Background(), url,
 		"CREATE SCHEMA fake", "CREATE TABLE fake.clock (ahead interval)", "INSERT INTO fake.clock VALUES ('2 seconds')",
-		`CREATE FUNCTION fake.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT pg_catalog.statement_timestamp() + ahead FROM fake.clock'`)
+		`CREATE FUNCTION fake.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS
+			'SELECT pg_catalog.statement_timestamp() + ahead FROM fake.clock'`)
 	return url + "&search_path=fake,pg_catalog,public", err
 }
 

@@ -15,9 +15,11 @@ type fuzzCommand struct {
 	Only string        `help:"Only functions whose name contains this."`
 }
 
-// Run fuzzes everything in the module that parses foreign input, one function after the other: whatever is called Fuzz… is found.
+// Run fuzzes everything in the module that parses foreign input, one function after the other:
+// whatever is called Fuzz… is found.
 func (c *fuzzCommand) Run(ctx context.Context) error {
-	packages, err := exec.CommandContext(ctx, "go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "curfew/...").Output()
+	packages, err := exec.CommandContext(ctx, "go", "list", "-f",
+		"{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "curfew/...").Output()
 	if err != nil {
 		return fmt.Errorf("go list: %w", err)
 	}

@@ -9,12 +9,13 @@ import (
 	"net/http"
 	"time"
 
+	"curfew/internal/harness"
 	"curfew/verify"
 )
 
 // resourceServer checks tokens locally, with package verify, and follows one node's feed.
 type resourceServer struct {
-	node     *node
+	node     *harness.Node
 	verifier *verify.Verifier
 }
 
@@ -28,16 +29,16 @@ type localCheck struct {
 	err       error
 }
 
-func newResourceServer(ctx context.Context, r *rig, n *node) (*resourceServer, error) {
+func newResourceServer(ctx context.Context, r *rig, n *harness.Node) (*resourceServer, error) {
 	transport := &http.Transport{
 		// The issuer has one name; this resource server happens to reach this node of it.
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, n.public)
+			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, n.Public)
 		},
 		ResponseHeaderTimeout: 6 * time.Second,
 	}
 	v, err := verify.New(verify.Config{
-		Issuer: r.issuer, ClientID: r.api.ID, ClientSecret: r.api.Secret, Subscriber: fmt.Sprintf("local-%d", n.number),
+		Issuer: r.issuer, ClientID: r.api.ID, ClientSecret: r.api.Secret, Subscriber: fmt.Sprintf("local-%d", n.Number),
 		WhenStale: verify.StaleReject, HTTPClient: &http.Client{Transport: transport}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -59,7 +60,7 @@ func (rs *resourceServer) waitApplied(ctx context.Context, seq int64, limit time
 	for rs.verifier.Seq() < seq || rs.verifier.Staleness() > 20*time.Second {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("the local verifier of node %d has applied events up to %d, not %d, and last heard from it %s ago",
-				rs.node.number, rs.verifier.Seq(), seq, rs.verifier.Staleness())
+				rs.node.Number, rs.verifier.Seq(), seq, rs.verifier.Staleness())
 		}
 		sleep(ctx, 10*time.Millisecond)
 	}
@@ -76,7 +77,7 @@ func (w *world) verifyLocally(t *issued) step {
 	if t == nil {
 		return nil
 	}
-	return func(ctx context.Context, _ int, n *node) { w.lookLocally(ctx, t, w.h.local[n.number], false) }
+	return func(ctx context.Context, _ int, n *harness.Node) { w.lookLocally(ctx, t, w.h.local[n.Number], false) }
 }
 
 func (w *world) lookLocally(ctx context.Context, t *issued, rs *resourceServer, final bool) {
@@ -114,8 +115,9 @@ func (h *history) finalLocalChecks(ctx context.Context) error {
 	return nil
 }
 
-// checkLocal holds local verifications against the operations of their world: bounded staleness. A token is refused from the moment
-// on at which its verifier had applied the event that ended it, and never refused when nothing has ended it since its issue.
+// checkLocal holds local verifications against the operations of their world: bounded staleness. A token is refused
+// from the moment on at which its verifier had applied the event that ended it, and never refused when nothing has
+// ended it since its issue.
 func checkLocal(w *world, records []record) (problems []string) {
 	for _, l := range w.locals {
 		switch {
@@ -123,8 +125,10 @@ func checkLocal(w *world, records []record) (problems []string) {
 			for _, r := range records {
 				known := r.Seq > 0 && r.Seq <= l.applied || l.final
 				if r.Out.Verdict == done && known && l.token.end < r.Call && r.Return < l.call && ends(r.In, l.token) {
-					problems = append(problems, fmt.Sprintf("%s: the local verifier accepted token %d of device %d (issued %.1fms) at %.1fms, when it had applied everything up to seq %d; it was ended by %q at %.1fms (seq %d)",
-						w.client, l.token.rid, l.token.slot, ms(l.token.end), ms(l.call), l.applied, describe(r.In, r.Out), ms(r.Return), r.Seq))
+					problems = append(problems, fmt.Sprintf("%s: the local verifier accepted token %d of device %d (issued %.1fms) "+
+						"at %.1fms, when it had applied everything up to seq %d; it was ended by %q at %.1fms (seq %d)",
+						w.client, l.token.rid, l.token.slot, ms(l.token.end), ms(l.call), l.applied, describe(r.In, r.Out), ms(r.Return),
+						r.Seq))
 					break
 				}
 			}
@@ -134,11 +138,13 @@ func checkLocal(w *world, records []record) (problems []string) {
 				blame = blame || r.Call < l.end && r.Return >= l.token.call && mayEnd(r, l.token)
 			}
 			if !blame {
-				problems = append(problems, fmt.Sprintf("%s: the local verifier refused token %d of device %d as signed out (issued %.1fms, refused %.1fms), and nothing had ended it",
+				problems = append(problems, fmt.Sprintf("%s: the local verifier refused token %d of device %d as signed out "+
+					"(issued %.1fms, refused %.1fms), and nothing had ended it",
 					w.client, l.token.rid, l.token.slot, ms(l.token.end), ms(l.end)))
 			}
 		default:
-			problems = append(problems, fmt.Sprintf("%s: local verification of token %d of device %d: %v", w.client, l.token.rid, l.token.slot, l.err))
+			problems = append(problems, fmt.Sprintf("%s: local verification of token %d of device %d: %v", w.client, l.token.rid,
+				l.token.slot, l.err))
 		}
 	}
 	return problems

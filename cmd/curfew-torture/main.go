@@ -1,6 +1,6 @@
 // Command curfew-torture proves what the design promises on real `curfew serve` processes: their recorded history is
-// checked, faults are injected, the product is broken on purpose to see that the checks notice. docs/proof.md says how to
-// run it and what each part shows. Everything stays on the loopback interface and ends within a bounded time.
+// checked, faults are injected, the product is broken on purpose to see that the checks notice. docs/proof.md says how
+// to run it and what each part shows. Everything stays on the loopback interface and ends within a bounded time.
 package main
 
 import (
@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"curfew/internal/harness"
 
 	"github.com/alecthomas/kong"
 )
@@ -59,14 +61,17 @@ func (c *historyCommand) Run(ctx context.Context) error {
 		c.Seed = uint64(time.Now().UnixNano())
 	}
 	fmt.Printf("history: %s, %d CPUs, seed %d\n", c.Database, runtime.NumCPU(), c.Seed)
-	binary, remove, err := buildOnce(ctx, c.Binary)
+	binary, remove, err := harness.BuildProduct(ctx, c.Binary)
 	if err != nil {
 		return err
 	}
 	defer remove()
 	failed := false
 	for _, reuse := range []bool{true, false} {
-		cfg := historyConfig{Binary: binary, Database: c.Database, Nodes: c.Nodes, Duration: c.Duration / 3, Seed: c.Seed, Reuse: reuse}
+		cfg := historyConfig{
+			Binary: binary, Database: c.Database, Nodes: c.Nodes, Duration: c.Duration / 3, Seed: c.Seed,
+			Reuse: reuse,
+		}
 		switch {
 		case reuse && c.NoReuse:
 			continue

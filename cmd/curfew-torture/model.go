@@ -7,8 +7,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The specification that a history is held against: one user, one client, and the user's devices on it. A refresh id is a
-// number here, given in the order in which the harness saw them.
+// The specification that a history is held against: one user, one client, and the user's devices on it. A refresh id is
+// a number here, given in the order in which the harness saw them.
 
 // slots is how many devices a world has.
 const slots = 2
@@ -31,7 +31,8 @@ const (
 	actSignOutRest action = "sign out other devices"
 	actSignOutUser action = "sign out user"
 	actSignOutAll  action = "sign out client" // of everyone too: in one world they are the same
-	actCount       action = "count"           // how many devices a sign-out says were in: read beside the deed, not in the same step
+	// how many devices a sign-out says were in: read beside the deed, not in the same step
+	actCount       action = "count"
 	actPassword    action = "change password"
 	actSetPassword action = "set password"
 	actDisable     action = "disable"
@@ -238,8 +239,8 @@ func (sp specification) lost(s worldState, in operation) worldState {
 	return s
 }
 
-// revokeToken: a genuine refresh token signs its device out, however old it is; an access token only if no sign-out and no later
-// sign-in has ended it.
+// revokeToken: a genuine refresh token signs its device out, however old it is; an access token only if no sign-out and
+// no later sign-in has ended it.
 func (s *worldState) revokeToken(in operation) {
 	if d := &s.Devices[in.Slot]; !in.Access || in.SignIn == d.SignIn {
 		d.Live = false

@@ -26,18 +26,36 @@ func TestSpecification(t *testing.T) {
 		legal bool
 		steps []event
 	}{
-		{"a retry gets the same successor", true, true, []event{signIn(1), refresh(1, 2), refresh(1, 2), check(1, done), check(2, done)}},
+		{"a retry gets the same successor", true, true, []event{
+			signIn(1), refresh(1, 2), refresh(1, 2), check(1, done),
+			check(2, done),
+		}},
 		{"two successors", true, false, []event{signIn(1), refresh(1, 2), refresh(1, 3)}},
-		{"a grandparent is a replay", true, true, []event{signIn(1), refresh(1, 2), refresh(2, 3), refresh(1, 0), check(3, refused), refresh(3, 0)}},
-		{"a replay that did not kill", true, false, []event{signIn(1), refresh(1, 2), refresh(2, 3), refresh(1, 0), check(3, done)}},
+		{"a grandparent is a replay", true, true, []event{
+			signIn(1), refresh(1, 2), refresh(2, 3), refresh(1, 0),
+			check(3, refused), refresh(3, 0),
+		}},
+		{"a replay that did not kill", true, false, []event{
+			signIn(1), refresh(1, 2), refresh(2, 3), refresh(1, 0),
+			check(3, done),
+		}},
 		{"a grandparent that refreshes", true, false, []event{signIn(1), refresh(1, 2), refresh(2, 3), refresh(1, 3)}},
-		{"without an interval every reuse kills", false, true, []event{signIn(1), refresh(1, 2), check(1, refused), refresh(1, 0), check(2, refused)}},
+		{"without an interval every reuse kills", false, true, []event{
+			signIn(1), refresh(1, 2), check(1, refused),
+			refresh(1, 0), check(2, refused),
+		}},
 		{"without an interval a retry", false, false, []event{signIn(1), refresh(1, 2), refresh(1, 2)}},
-		{"a token from before the sign-in kills nothing", true, true, []event{signIn(1), signIn(2), refresh(1, 0), check(1, refused), check(2, done)}},
+		{
+			"a token from before the sign-in kills nothing", true, true,
+			[]event{signIn(1), signIn(2), refresh(1, 0), check(1, refused), check(2, done)},
+		},
 		{"a survivor of a sign-out", true, false, []event{signIn(1), act(actSignOutUser), check(1, done)}},
 		{"a sign-in that was harmed", true, false, []event{act(actSignOutAll), signIn(1), check(1, refused)}},
 		{"enabling brings nothing back", true, false, []event{signIn(1), act(actDisable), act(actEnable), check(1, done)}},
-		{"an old password after its change", true, false, []event{{operation{Action: actSetPassword, Password: 1}, outcome{Verdict: done}}, signIn(1)}},
+		{"an old password after its change", true, false, []event{{
+			operation{Action: actSetPassword, Password: 1},
+			outcome{Verdict: done},
+		}, signIn(1)}},
 		{"another client's token", true, false, []event{signIn(1), stranger}},
 		{"a lost refresh is found again by its retry", true, true, []event{
 			signIn(1), {operation{Action: actRefresh, RefreshID: 1}, outcome{Verdict: lost}}, refresh(1, 2), refresh(2, 3),

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"curfew/internal/harness"
 	"curfew/internal/proc"
 )
 
@@ -28,8 +29,9 @@ type overloadCommand struct {
 	brief  bool   // for the short form: enough to see wrong answers, too little to measure
 }
 
-// Run loads one node with ten times more sign-ins than it can hash, then with clients that are slow on purpose, and measures what
-// the others get. It fails for a wrong answer, not for a slow machine: the harness shares the CPUs with the server.
+// Run loads one node with ten times more sign-ins than it can hash, then with clients that are slow on purpose, and
+// measures what the others get. It fails for a wrong answer, not for a slow machine: the harness shares the CPUs with
+// the server.
 func (c *overloadCommand) Run(ctx context.Context) error {
 	length, each := 5*time.Second, 3*time.Second
 	switch {
@@ -50,7 +52,7 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 		return err
 	}
 	o := &overload{storm: st, node: r.nodes[0]}
-	memory := func(peak bool) int { return int(proc.MemoryOfTree(o.node.process.Process.Pid, peak)) }
+	memory := func(peak bool) int { return int(proc.MemoryOfTree(o.node.PID(), peak)) }
 	calm := o.measure(ctx, each)
 	fmt.Printf("unloaded:           %s; server uses %d MB\n", calm, memory(false))
 
@@ -64,7 +66,8 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 		{"of one account", func(int) string { return "storm-0" }},
 	} {
 		codes, m := o.flood(ctx, 10*capacity, length, flood.username)
-		fmt.Printf("%-19s %s (p99 × %.1f); sign-ins %s; server used at most %d MB\n", flood.name+":", m, ratio(m, calm), codes, memory(true))
+		fmt.Printf("%-19s %s (p99 × %.1f); sign-ins %s; server used at most %d MB\n", flood.name+":", m, ratio(m, calm),
+			codes, memory(true))
 		sleep(ctx, each*2/3)
 	}
 
@@ -99,7 +102,7 @@ func maxMemory() int { return 256 + 32*runtime.NumCPU() }
 
 type overload struct {
 	*storm
-	node  *node
+	node  *harness.Node
 	wrong []string
 }
 
@@ -107,7 +110,8 @@ type overload struct {
 type latencies struct{ p50, p99, max time.Duration }
 
 func (l latencies) String() string {
-	return fmt.Sprintf("refresh and introspect p50 %s, p99 %s, max %s", l.p50.Round(10*time.Microsecond), l.p99.Round(10*time.Microsecond), l.max.Round(time.Millisecond))
+	return fmt.Sprintf("refresh and introspect p50 %s, p99 %s, max %s", l.p50.Round(10*time.Microsecond),
+		l.p99.Round(10*time.Microsecond), l.max.Round(time.Millisecond))
 }
 
 func ratio(a, b latencies) float64 { return float64(a.p99) / float64(b.p99) }
@@ -128,7 +132,8 @@ func (o *overload) measure(ctx context.Context, length time.Duration) latencies 
 				end := time.Now()
 				mu.Lock()
 				if !ok || !active {
-					o.wrong = append(o.wrong, fmt.Sprintf("a refresh (%v, %s) or an introspection (%s) failed under load", ok, o.last, a))
+					o.wrong = append(o.wrong, fmt.Sprintf("a refresh (%v, %s) or an introspection (%s) failed under load", ok, o.last,
+						a))
 				}
 				all = append(all, between.Sub(start), end.Sub(between))
 				mu.Unlock()
@@ -152,7 +157,8 @@ func (o *overload) capacity(ctx context.Context) float64 {
 	for i := range 8 {
 		wg.Go(func() {
 			for time.Now().Before(until) {
-				if _, a := o.rig.signIn(ctx, o.node, fmt.Sprintf("10.6.0.%d", i), stormClient, "storm-0", stormPassword, o.devices[0].device); a.status == http.StatusOK {
+				if _, a := o.rig.signIn(ctx, o.node, fmt.Sprintf("10.6.0.%d", i), stormClient, "storm-0", stormPassword,
+					o.devices[0].device); a.status == http.StatusOK {
 					n.Add(1)
 				}
 			}
@@ -163,9 +169,12 @@ func (o *overload) capacity(ctx context.Context) float64 {
 }
 
 // flood asks for sign-ins at a rate, whatever is answered, and measures the others meanwhile.
-func (o *overload) flood(ctx context.Context, rate float64, length time.Duration, username func(i int) string) (codes string, m latencies) {
+func (o *overload) flood(ctx context.Context, rate float64, length time.Duration,
+	username func(i int) string,
+) (codes string, m latencies) {
 	// The devices of the measurement were signed in again by capacity's sign-ins: theirs is the first one.
-	if got, a := o.rig.signIn(ctx, o.node, o.devices[0].address, stormClient, "storm-0", stormPassword, o.devices[0].device); a.status == http.StatusOK {
+	if got, a := o.rig.signIn(ctx, o.node, o.devices[0].address, stormClient, "storm-0", stormPassword,
+		o.devices[0].device); a.status == http.StatusOK {
 		o.devices[0].pair = got
 	}
 	var mu sync.Mutex
@@ -187,7 +196,8 @@ func (o *overload) flood(ctx context.Context, rate float64, length time.Duration
 			inside <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-inside }()
-				_, a := o.rig.signIn(context.WithoutCancel(ctx), o.node, fmt.Sprintf("10.5.%d.%d", i>>8&255, i&255), stormClient, username(i), "a wrong password "+strconv.Itoa(i), "")
+				_, a := o.rig.signIn(context.WithoutCancel(ctx), o.node, fmt.Sprintf("10.5.%d.%d", i>>8&255, i&255), stormClient,
+					username(i), "a wrong password "+strconv.Itoa(i), "")
 				what := strconv.Itoa(a.status)
 				if a.err != nil {
 					what = "no answer"
@@ -220,7 +230,7 @@ func (o *overload) slowHeaders(ctx context.Context, n int) (string, func()) {
 	var open atomic.Int64
 	ctx, cancel := context.WithCancel(ctx)
 	for range n {
-		conn, err := net.Dial("tcp", o.node.public)
+		conn, err := net.Dial("tcp", o.node.Public)
 		if err != nil {
 			continue
 		}
@@ -254,7 +264,7 @@ func (o *overload) endlessBodies(ctx context.Context, n int) (string, func()) {
 	for range n {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+o.node.public+"/oauth2/token", endless{&sent})
+				req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+o.node.Public+"/oauth2/token", endless{&sent})
 				req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 				if res, err := o.rig.http.Do(req); err == nil {
 					refusedWith.Store(int64(res.StatusCode))
@@ -288,7 +298,7 @@ func (o *overload) idle(n int) (string, func()) {
 	n = min(n, int(limit.Cur)-1000)
 	var conns []net.Conn
 	for range n {
-		conn, err := net.Dial("tcp", o.node.public)
+		conn, err := net.Dial("tcp", o.node.Public)
 		if err != nil {
 			break
 		}
@@ -305,7 +315,8 @@ type timingCommand struct {
 	Samples int `default:"300" help:"Requests of each kind."`
 }
 
-// Run compares how long right and wrong guesses take. It reports, and asserts nothing: that is for a quiet machine and a person.
+// Run compares how long right and wrong guesses take. It reports, and asserts nothing: that is for a quiet machine and
+// a person.
 func (c *timingCommand) Run(ctx context.Context) error {
 	r, err := newRig(ctx, rigConfig{Database: "postgres", Nodes: 1, Env: map[string]string{
 		"HASH_MEMORY": "", "HASH_TIME": "", "LIMIT_PER_CLIENT": "1000000",
@@ -326,7 +337,8 @@ func (c *timingCommand) Run(ctx context.Context) error {
 	}
 	secret := func(id, secret string) func(i int) answer {
 		return func(i int) answer {
-			_, a := r.token(ctx, n, fmt.Sprintf("10.3.%d.%d", i>>8, i&255), basic(credentials{id, secret}), form("grant_type", "password"))
+			_, a := r.token(ctx, n, fmt.Sprintf("10.3.%d.%d", i>>8, i&255), basic(credentials{id, secret}),
+				form("grant_type", "password"))
 			return a
 		}
 	}
@@ -335,8 +347,14 @@ func (c *timingCommand) Run(ctx context.Context) error {
 		a, b func(i int) answer
 	}{
 		{"wrong password: known user, unknown user", password("anna"), password("bert")},
-		{"client secret: wrong in its last character, in all", secret(r.api.ID, r.api.Secret[:len(r.api.Secret)-1]+"-"), secret(r.api.ID, strings.Repeat("x", len(r.api.Secret)))},
-		{"client: known with a wrong secret, unknown", secret(r.api.ID, strings.Repeat("x", len(r.api.Secret))), secret("apj", strings.Repeat("x", len(r.api.Secret)))},
+		{
+			"client secret: wrong in its last character, in all", secret(r.api.ID, r.api.Secret[:len(r.api.Secret)-1]+"-"),
+			secret(r.api.ID, strings.Repeat("x", len(r.api.Secret))),
+		},
+		{
+			"client: known with a wrong secret, unknown", secret(r.api.ID, strings.Repeat("x", len(r.api.Secret))),
+			secret("apj", strings.Repeat("x", len(r.api.Secret))),
+		},
 	} {
 		var a, b []time.Duration
 		for i := range c.Samples {
@@ -357,8 +375,10 @@ func (c *timingCommand) Run(ctx context.Context) error {
 			}
 		}
 		u, p := mannWhitney(a, b)
-		fmt.Printf("%s: medians %s and %s, difference %s; probability that one of the first kind is slower: %.3f; p = %.3g\n", pair.what,
-			median(a).Round(time.Microsecond), median(b).Round(time.Microsecond), (median(a) - median(b)).Round(time.Microsecond), u, p)
+		fmt.Printf("%s: medians %s and %s, difference %s; probability that one of the first kind is slower: %.3f; p = %.3g\n",
+			pair.what,
+			median(a).Round(time.Microsecond), median(b).Round(time.Microsecond),
+			(median(a) - median(b)).Round(time.Microsecond), u, p)
 	}
 	return nil
 }
@@ -368,8 +388,8 @@ func median(d []time.Duration) time.Duration {
 	return s[len(s)/2]
 }
 
-// mannWhitney gives the share of pairs in which a is greater than b (0.5 if nothing tells them apart), and the two-sided
-// p-value of the rank test with the normal approximation.
+// mannWhitney gives the share of pairs in which a is greater than b (0.5 if nothing tells them apart), and the
+// two-sided p-value of the rank test with the normal approximation.
 func mannWhitney(a, b []time.Duration) (share, p float64) {
 	type sample struct {
 		d     time.Duration

@@ -8,10 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"curfew/internal/proc"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -23,14 +24,17 @@ type pgbouncerCommand struct {
 	brief    bool          // for the short form: with notifications only
 }
 
-// Run holds the history of nodes behind pgbouncer in transaction mode against the specification: with notifications by a
-// direct connection, and with the poll alone.
+// Run holds the history of nodes behind pgbouncer in transaction mode against the specification: with notifications by
+// a direct connection, and with the poll alone.
 func (c *pgbouncerCommand) Run(ctx context.Context) error {
 	for _, direct := range []bool{true, false} {
 		if c.brief && !direct {
 			continue
 		}
-		cfg := historyConfig{Binary: c.Binary, Database: "postgres", Nodes: 2, Duration: c.Duration / 2, Seed: c.Seed, Reuse: true}
+		cfg := historyConfig{
+			Binary: c.Binary, Database: "postgres", Nodes: 2, Duration: c.Duration / 2, Seed: c.Seed,
+			Reuse: true,
+		}
 		cfg.Rig = func(rc *rigConfig) {
 			rc.URL = func(r *rig, straight string) (string, error) { return throughPgbouncer(ctx, r, straight, direct) }
 		}
@@ -38,11 +42,15 @@ func (c *pgbouncerCommand) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Print(v.report(map[bool]string{true: "pgbouncer, notifications by a direct connection", false: "pgbouncer, notifications through it do not come: the poll"}[direct]))
+		fmt.Print(v.report(map[bool]string{
+			true:  "pgbouncer, notifications by a direct connection",
+			false: "pgbouncer, notifications through it do not come: the poll",
+		}[direct]))
 		if v.failed() {
 			return errors.New("behind pgbouncer the history is not what the specification allows")
 		}
-		// What got no answer may have happened or not, so a server that answers nothing is within the specification. Nothing was broken here.
+		// What got no answer may have happened or not, so a server that answers nothing is within the specification. Nothing
+		// was broken here.
 		if v.Lost > v.Operations/50 {
 			return fmt.Errorf("behind pgbouncer %d of %d operations got no answer", v.Lost, v.Operations)
 		}
@@ -55,7 +63,7 @@ func throughPgbouncer(ctx context.Context, r *rig, straight string, direct bool)
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
 		if program = "/usr/sbin/pgbouncer"; !exists(program) {
-			return "", fmt.Errorf("pgbouncer was not found: install it (Debian: apt-get install pgbouncer)")
+			return "", errors.New("pgbouncer was not found: `tools/setup pgbouncer` installs it")
 		}
 	}
 	u, err := url.Parse(straight)
@@ -91,26 +99,16 @@ pidfile = %s/pid
 	cmd := r.cluster.Command(context.WithoutCancel(ctx), program, path)
 	cmd.Path, cmd.Args[0] = program, program
 	cmd.Err = nil
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	started := make(chan error)
-	exited := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-			close(exited)
-		}
-	}()
-	if err := <-started; err != nil {
+	exited, err := proc.Start(cmd, syscall.SIGKILL)
+	if err != nil {
 		return "", err
 	}
 	r.closers = append(r.closers, func() {
 		_ = cmd.Process.Kill()
 		<-exited
 	})
-	through := fmt.Sprintf("postgres://postgres@/%s?host=%s&port=6432&default_query_exec_mode=exec", database, url.QueryEscape(dir))
+	through := fmt.Sprintf("postgres://postgres@/%s?host=%s&port=6432&default_query_exec_mode=exec", database,
+		url.QueryEscape(dir))
 	r.extraEnv = map[string]string{"NOTIFY_URL": straight}
 	if !direct {
 		r.extraEnv = nil

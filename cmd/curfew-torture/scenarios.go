@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// scenario is a directed schedule: a history that chance would take long to find, made by holding a lock from outside at
-// the right moment. Its operations are recorded and checked like any other's.
+// scenario is a directed schedule: a history that chance would take long to find, made by holding a lock from outside
+// at the right moment. Its operations are recorded and checked like any other's.
 type scenario struct {
 	name  string
 	locks bool // holds rows of PostgreSQL: not on SQLite, where one writer at a time makes the race impossible
@@ -75,7 +75,8 @@ func (d *director) blockedOr(ctx context.Context, n int, answered <-chan struct{
 	deadline := time.Now().Add(2 * time.Second)
 	for {
 		var waiting int
-		if err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`).Scan(&waiting); err != nil {
+		if err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity 
+			WHERE wait_event_type = 'Lock' AND datname = current_database()`).Scan(&waiting); err != nil {
 			return err
 		}
 		if waiting >= n {
@@ -93,11 +94,12 @@ func (d *director) blockedOr(ctx context.Context, n int, answered <-chan struct{
 	}
 }
 
-// ahead is how far issue times may lie ahead of the clock after a client was made or somebody signed out (the horizon's lead). While they do,
-// all tokens of a device have the same issue time, and some faults cannot show.
+// ahead is how far issue times may lie ahead of the clock after a client was made or somebody signed out (the horizon's
+// lead). While they do, all tokens of a device have the same issue time, and some faults cannot show.
 const ahead = 1200 * time.Millisecond
 
-// beforeCommit is the lock that stops whoever signs out between its last change and its commit: a trigger on the log asks for it.
+// beforeCommit is the lock that stops whoever signs out between its last change and its commit: a trigger on the log
+// asks for it.
 const (
 	beforeCommitLock = 4711
 	beforeCommit     = "SELECT pg_advisory_xact_lock(4711)"
@@ -121,18 +123,21 @@ func signOuts(w *world) map[string]step {
 }
 
 var scenarios = []scenario{
-	{name: "every level ends every token, and nothing after it", run: func(ctx context.Context, w *world, d *director) error {
-		for _, level := range []string{"device", "user", "client", "everyone"} {
-			d.now(ctx, w.signIn(0), w.signIn(1))
-			d.now(ctx, w.refresh(w.newest(0), false))
-			before := w.newest(0)
-			d.now(ctx, signOuts(w)[level])
-			d.now(ctx, w.introspect(before), w.refresh(before, false), w.signIn(0))
-			d.now(ctx, w.verifyLocally(w.newest(0)), w.introspect(w.newest(0)), w.refresh(w.newest(0), false))
-			d.now(ctx, w.verifyLocally(w.newest(0)), w.list(w.newest(0)))
-		}
-		return nil
-	}},
+	{
+		name: "every level ends every token, and nothing after it",
+		run: func(ctx context.Context, w *world, d *director) error {
+			for _, level := range []string{"device", "user", "client", "everyone"} {
+				d.now(ctx, w.signIn(0), w.signIn(1))
+				d.now(ctx, w.refresh(w.newest(0), false))
+				before := w.newest(0)
+				d.now(ctx, signOuts(w)[level])
+				d.now(ctx, w.introspect(before), w.refresh(before, false), w.signIn(0))
+				d.now(ctx, w.verifyLocally(w.newest(0)), w.introspect(w.newest(0)), w.refresh(w.newest(0), false))
+				d.now(ctx, w.verifyLocally(w.newest(0)), w.list(w.newest(0)))
+			}
+			return nil
+		},
+	},
 	{name: "replays", run: func(ctx context.Context, w *world, d *director) error {
 		d.now(ctx, w.signIn(0))
 		first := w.newest(0)
@@ -166,7 +171,8 @@ var scenarios = []scenario{
 	{name: "disabled and enabled", run: func(ctx context.Context, w *world, d *director) error {
 		d.now(ctx, w.signIn(0))
 		t := w.newest(0)
-		d.now(ctx, w.disable(), w.signIn(0), w.introspect(t), w.enable(), w.introspect(t), w.refresh(t, false), w.signIn(0), w.introspect(w.newest(0)))
+		d.now(ctx, w.disable(), w.signIn(0), w.introspect(t), w.enable(), w.introspect(t), w.refresh(t, false), w.signIn(0),
+			w.introspect(w.newest(0)))
 		return nil
 	}},
 	{name: "signed in again", run: func(ctx context.Context, w *world, d *director) error {
@@ -179,89 +185,110 @@ var scenarios = []scenario{
 		}
 		return nil
 	}},
-	{name: "refreshes with the same token that have all read before the first writes", locks: true, run: func(ctx context.Context, w *world, d *director) error {
-		d.now(ctx, w.signIn(0))
-		t := w.newest(0)
-		release, err := d.hold(ctx, "SELECT 1 FROM devices WHERE id = $1 FOR UPDATE", w.devices[0])
-		if err != nil {
+	{
+		name: "refreshes with the same token that have all read before the first writes", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			d.now(ctx, w.signIn(0))
+			t := w.newest(0)
+			release, err := d.hold(ctx, "SELECT 1 FROM devices WHERE id = $1 FOR UPDATE", w.devices[0])
+			if err != nil {
+				return err
+			}
+			for range 3 {
+				d.beside(ctx, w.refresh(t, false))
+			}
+			err = d.blocked(ctx, 3)
+			release()
+			d.wg.Wait()
+			d.everythingOf(ctx)
 			return err
-		}
-		for range 3 {
-			d.beside(ctx, w.refresh(t, false))
-		}
-		err = d.blocked(ctx, 3)
-		release()
-		d.wg.Wait()
-		d.everythingOf(ctx)
-		return err
-	}},
-	{name: "a sign-out held before its commit, a refresh beside it", locks: true, run: func(ctx context.Context, w *world, d *director) error {
-		for _, level := range []string{"user", "client", "everyone"} {
+		},
+	},
+	{
+		name: "a sign-out held before its commit, a refresh beside it", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			for _, level := range []string{"user", "client", "everyone"} {
+				d.now(ctx, w.signIn(0))
+				release, err := d.hold(ctx, beforeCommit)
+				if err != nil {
+					return err
+				}
+				d.beside(ctx, signOuts(w)[level])
+				err = d.blocked(ctx, 1)
+				err = errors.Join(err, d.blockedOr(ctx, 2, d.beside(ctx, w.refresh(w.newest(0), false))))
+				release()
+				d.wg.Wait()
+				if err != nil {
+					return err
+				}
+				d.everythingOf(ctx)
+				d.now(ctx, w.refresh(w.newest(0), false))
+			}
+			return nil
+		},
+	},
+	{
+		name: "a sign-out held for longer than the horizon's lead", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
 			d.now(ctx, w.signIn(0))
 			release, err := d.hold(ctx, beforeCommit)
 			if err != nil {
 				return err
 			}
-			d.beside(ctx, signOuts(w)[level])
+			d.beside(ctx, w.signOutUser())
 			err = d.blocked(ctx, 1)
+			time.Sleep(1300 * time.Millisecond)
 			err = errors.Join(err, d.blockedOr(ctx, 2, d.beside(ctx, w.refresh(w.newest(0), false))))
 			release()
 			d.wg.Wait()
+			d.everythingOf(ctx)
+			return err
+		},
+	},
+	{
+		name: "a retry while its device is being signed out", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			sleep(ctx, ahead)
+			d.now(ctx, w.signIn(0))
+			first := w.newest(0)
+			d.now(ctx, w.refresh(first, false))
+			release, err := d.hold(ctx, beforeCommit)
 			if err != nil {
 				return err
 			}
+			d.beside(ctx, w.signOutByAdmin(0))
+			err = d.blocked(ctx, 1)
+			err = errors.Join(err, d.blockedOr(ctx, 2, d.beside(ctx, w.refresh(first, false))))
+			release()
+			d.wg.Wait()
 			d.everythingOf(ctx)
-			d.now(ctx, w.refresh(w.newest(0), false))
-		}
-		return nil
-	}},
-	{name: "a sign-out held for longer than the horizon's lead", locks: true, run: func(ctx context.Context, w *world, d *director) error {
-		d.now(ctx, w.signIn(0))
-		release, err := d.hold(ctx, beforeCommit)
-		if err != nil {
 			return err
-		}
-		d.beside(ctx, w.signOutUser())
-		err = d.blocked(ctx, 1)
-		time.Sleep(1300 * time.Millisecond)
-		err = errors.Join(err, d.blockedOr(ctx, 2, d.beside(ctx, w.refresh(w.newest(0), false))))
-		release()
-		d.wg.Wait()
-		d.everythingOf(ctx)
-		return err
-	}},
-	{name: "a retry while its device is being signed out", locks: true, run: func(ctx context.Context, w *world, d *director) error {
-		sleep(ctx, ahead)
-		d.now(ctx, w.signIn(0))
-		first := w.newest(0)
-		d.now(ctx, w.refresh(first, false))
-		release, err := d.hold(ctx, beforeCommit)
-		if err != nil {
+		},
+	},
+	{
+		name: "a sign-in with the old password behind the change of it", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			return behind(ctx, w, d, func() step {
+				w.passwords = append(w.passwords, w.newPassword(len(w.passwords)))
+				return w.setPassword(int8(len(w.passwords) - 1))
+			})
+		},
+	},
+	{
+		name: "a sign-in behind the disabling of its user", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			err := behind(ctx, w, d, w.disable)
+			d.now(ctx, w.enable())
+			d.everythingOf(ctx)
 			return err
-		}
-		d.beside(ctx, w.signOutByAdmin(0))
-		err = d.blocked(ctx, 1)
-		err = errors.Join(err, d.blockedOr(ctx, 2, d.beside(ctx, w.refresh(first, false))))
-		release()
-		d.wg.Wait()
-		d.everythingOf(ctx)
-		return err
-	}},
-	{name: "a sign-in with the old password behind the change of it", locks: true, run: func(ctx context.Context, w *world, d *director) error {
-		return behind(ctx, w, d, func() step {
-			w.passwords = append(w.passwords, w.newPassword(len(w.passwords)))
-			return w.setPassword(int8(len(w.passwords) - 1))
-		})
-	}},
-	{name: "a sign-in behind the disabling of its user", locks: true, run: func(ctx context.Context, w *world, d *director) error {
-		err := behind(ctx, w, d, w.disable)
-		d.now(ctx, w.enable())
-		d.everythingOf(ctx)
-		return err
-	}},
-	{name: "a sign-in behind the sign-out of its user", locks: true, run: func(ctx context.Context, w *world, d *director) error {
-		return behind(ctx, w, d, w.signOutUser)
-	}},
+		},
+	},
+	{
+		name: "a sign-in behind the sign-out of its user", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			return behind(ctx, w, d, w.signOutUser)
+		},
+	},
 }
 
 // behind queues a change of the user before a sign-in that has checked the password already.
@@ -313,6 +340,6 @@ func runScenarios(ctx context.Context, cfg historyConfig) (*verdictOfRun, error)
 			}
 		}
 	}
-	v := h.judge(ctx)
+	v := h.verdict(ctx)
 	return v, ctx.Err()
 }

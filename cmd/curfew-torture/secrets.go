@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"curfew/internal/harness"
 )
 
 type secretsCommand struct {
@@ -22,7 +24,7 @@ type secretsCommand struct {
 
 // Run searches everything that is stored or said for everything that is secret.
 func (c *secretsCommand) Run(ctx context.Context) error {
-	binary, remove, err := buildOnce(ctx, c.Binary)
+	binary, remove, err := harness.BuildProduct(ctx, c.Binary)
 	if err != nil {
 		return err
 	}
@@ -61,50 +63,16 @@ func (c *secretsCommand) search(ctx context.Context, binary, database string) (f
 	defer h.close()
 	h.drive(ctx)
 	r := h.rig
-	// A few things that go wrong, each with a secret in it.
-	n := r.nodes[0]
-	for _, t := range []struct{ kv []string }{
-		{[]string{"grant_type", "password", "client_id", "nobody", "username", "nobody", "password", "wrong password of nobody"}},
-		{[]string{"grant_type", "password", "client_id", r.stranger, "username", "user-1", "password", "a wrong password \x01"}},
-		{[]string{"grant_type", "refresh_token", "client_id", r.stranger, "refresh_token", "curfew_rt_not-a-token-at-all-but-long-enough"}},
-		{[]string{"grant_type", "client_credentials", "client_id", "api", "client_secret", "not the client's secret at all"}},
-	} {
-		r.token(ctx, n, "10.7.7.7", "", form(t.kv...))
-		r.note(t.kv[len(t.kv)-1], "a wrong guess")
-	}
-	r.do(ctx, http.MethodGet, "http://"+n.public+"/settings/devices?access_token=a-secret-in-a-query", "", nil)
-	r.note("a-secret-in-a-query", "a secret in a query")
-
-	places := map[string][]byte{}
-	for _, n := range r.nodes {
-		a := r.do(ctx, http.MethodGet, "http://"+n.admin+"/metrics", "", nil)
-		if a.status != http.StatusOK {
-			return 0, a.failure("metrics")
-		}
-		places[fmt.Sprintf("metrics of node %d", n.number)] = a.body
-		n.stop() // its last words are logged too
-		if places[fmt.Sprintf("log of node %d", n.number)], err = os.ReadFile(n.logPath); err != nil {
-			return 0, err
-		}
+	goWrong(ctx, r)
+	places, err := r.everythingSaid(ctx)
+	if err != nil {
+		return 0, err
 	}
 	tracesLock.Lock()
 	places["traces"] = bytes.Clone(traces.Bytes())
 	tracesLock.Unlock()
 	if !bytes.Contains(places["traces"], []byte("POST /oauth2/token")) {
 		return 0, errors.New("no span of a token request came")
-	}
-	if r.cluster != nil {
-		name := r.url[strings.LastIndex(r.url[:strings.Index(r.url, "?")], "/")+1 : strings.Index(r.url, "?")]
-		if places["pg_dump"], err = r.cluster.Command(ctx, "pg_dump", "--inserts", name).Output(); err != nil {
-			return 0, fmt.Errorf("pg_dump: %w", err)
-		}
-	} else {
-		files, _ := filepath.Glob(strings.TrimPrefix(r.url, "sqlite:") + "*")
-		for _, file := range files {
-			if places[filepath.Base(file)], err = os.ReadFile(file); err != nil {
-				return 0, err
-			}
-		}
 	}
 	r.mu.Lock()
 	places["error answers"] = bytes.Join(r.errors, []byte("\n"))
@@ -126,9 +94,58 @@ func (c *secretsCommand) search(ctx context.Context, binary, database string) (f
 		}
 		break
 	}
-	fmt.Printf("secrets, %s: %d secrets searched in %.1f MB (%d places: dump, debug logs, metrics, traces, %d error answers): %d found\n",
+	fmt.Printf("secrets, %s: %d secrets searched in %.1f MB (%d places: dump, debug logs, metrics, traces, %d error "+
+		"answers): %d found\n",
 		database, secrets, float64(size)/1e6, len(places), len(r.errors), found)
 	return found, nil
+}
+
+// goWrong makes requests that fail, each with a secret in it.
+func goWrong(ctx context.Context, r *rig) {
+	for _, kv := range [][]string{
+		{"grant_type", "password", "client_id", "nobody", "username", "nobody", "password", "wrong password of nobody"},
+		{"grant_type", "password", "client_id", r.stranger, "username", "user-1", "password", "a wrong password \x01"},
+		{
+			"grant_type", "refresh_token", "client_id", r.stranger, "refresh_token",
+			"curfew_rt_not-a-token-at-all-but-long-enough",
+		},
+		{"grant_type", "client_credentials", "client_id", "api", "client_secret", "not the client's secret at all"},
+	} {
+		r.token(ctx, r.nodes[0], "10.7.7.7", "", form(kv...))
+		r.note(kv[len(kv)-1], "a wrong guess")
+	}
+	r.do(ctx, http.MethodGet, "http://"+r.nodes[0].Public+"/settings/devices?access_token=a-secret-in-a-query", "", nil)
+	r.note("a-secret-in-a-query", "a secret in a query")
+}
+
+// everythingSaid stops the nodes; it is their metrics and logs, and a dump of the database.
+func (r *rig) everythingSaid(ctx context.Context) (_ map[string][]byte, err error) {
+	places := map[string][]byte{}
+	for _, n := range r.nodes {
+		a := r.do(ctx, http.MethodGet, "http://"+n.Admin+"/metrics", "", nil)
+		if a.status != http.StatusOK {
+			return nil, a.failure("metrics")
+		}
+		places[fmt.Sprintf("metrics of node %d", n.Number)] = a.body
+		n.Stop() // its last words are logged too
+		if places[fmt.Sprintf("log of node %d", n.Number)], err = os.ReadFile(n.LogPath()); err != nil {
+			return nil, err
+		}
+	}
+	if r.cluster != nil {
+		name := r.url[strings.LastIndex(r.url[:strings.Index(r.url, "?")], "/")+1 : strings.Index(r.url, "?")]
+		if places["pg_dump"], err = r.cluster.Command(ctx, "pg_dump", "--inserts", name).Output(); err != nil {
+			return nil, fmt.Errorf("pg_dump: %w", err)
+		}
+	} else {
+		files, _ := filepath.Glob(strings.TrimPrefix(r.url, "sqlite:") + "*")
+		for _, file := range files {
+			if places[filepath.Base(file)], err = os.ReadFile(file); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return places, nil
 }
 
 // secretIndex finds any of many secrets in one pass, by their first bytes.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"curfew/internal/harness"
 )
 
 type shortCommand struct{}
@@ -13,7 +15,7 @@ type shortCommand struct{}
 func (c *shortCommand) Run(ctx context.Context) error {
 	var failed []error
 	begun := time.Now()
-	binary, remove, err := buildOnce(ctx, "")
+	binary, remove, err := harness.BuildProduct(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -22,8 +24,14 @@ func (c *shortCommand) Run(ctx context.Context) error {
 		name string
 		run  func() error
 	}{
-		{"history, PostgreSQL", (&historyCommand{Nodes: 3, Duration: 12 * time.Second, Database: "postgres", Binary: binary}).runWith(ctx)},
-		{"history, SQLite", (&historyCommand{Nodes: 1, Duration: 6 * time.Second, Database: "sqlite", Binary: binary}).runWith(ctx)},
+		{"history, PostgreSQL", (&historyCommand{
+			Nodes: 3, Duration: 12 * time.Second, Database: "postgres",
+			Binary: binary,
+		}).runWith(ctx)},
+		{"history, SQLite", (&historyCommand{
+			Nodes: 1, Duration: 6 * time.Second, Database: "sqlite",
+			Binary: binary,
+		}).runWith(ctx)},
 		{"directed schedules", func() error { return directed(ctx, binary) }},
 		{"mutants", func() error {
 			return (&mutantsCommand{Quiet: true, Seed: 1, Binary: binary, Only: []string{
@@ -31,7 +39,10 @@ func (c *shortCommand) Run(ctx context.Context) error {
 			}}).Run(ctx)
 		}},
 		{"faults", func() error {
-			return (&faultsCommand{Only: []string{"node-killed", "postgres-killed", "connections-cut", "clock-steps-back"}, Binary: binary}).Run(ctx)
+			return (&faultsCommand{
+				Only:   []string{"node-killed", "postgres-killed", "connections-cut", "clock-steps-back"},
+				Binary: binary,
+			}).Run(ctx)
 		}},
 		{"secrets", func() error { return (&secretsCommand{Duration: 3 * time.Second, Seed: 1, Binary: binary}).Run(ctx) }},
 		{"upgrade", func() error { return (&upgradeCommand{Binary: binary}).Run(ctx) }},
@@ -77,7 +88,7 @@ type directedCommand struct{}
 
 // Run implements the command.
 func (c *directedCommand) Run(ctx context.Context) error {
-	binary, remove, err := buildOnce(ctx, "")
+	binary, remove, err := harness.BuildProduct(ctx, "")
 	if err != nil {
 		return err
 	}

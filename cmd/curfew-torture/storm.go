@@ -10,10 +10,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"curfew/internal/harness"
+
 	"github.com/google/uuid"
 )
 
-// storm is what runs while a fault is injected: devices that refresh as fast as they can, and others that are signed out.
+// storm is what runs while a fault is injected: devices that refresh as fast as they can, and others that are signed
+// out.
 type storm struct {
 	rig     *rig
 	devices []*stormDevice
@@ -43,7 +46,8 @@ type stormDevice struct {
 const (
 	stormClient   = "storm"
 	stormPassword = "correct horse storm battery"
-	// answerBound is how long any answer may take, also when the database is frozen (DESIGN.md section 5), and what a busy machine adds.
+	// answerBound is how long any answer may take, also when the database is frozen (DESIGN.md section 5), and what a busy
+	// machine adds.
 	answerBound = 5*time.Second + 500*time.Millisecond
 )
 
@@ -52,7 +56,7 @@ func newStorm(ctx context.Context, r *rig, devices, victims int) (*storm, error)
 }
 
 // newStormOn signs the devices in on nodes that run.
-func newStormOn(ctx context.Context, r *rig, nodes []*node, devices, victims int) (*storm, error) {
+func newStormOn(ctx context.Context, r *rig, nodes []*harness.Node, devices, victims int) (*storm, error) {
 	st := &storm{rig: r, victims: make(chan *stormDevice, victims), successor: map[string]string{}}
 	if err := r.createClient(ctx, r.nodes[0], stormClient); err != nil {
 		return nil, err
@@ -66,7 +70,8 @@ func newStormOn(ctx context.Context, r *rig, nodes []*node, devices, victims int
 		}
 		d := &stormDevice{username: username, address: fmt.Sprintf("10.9.%d.%d", i>>8, i&255), device: uuid.NewString()}
 		var a answer
-		if d.pair, a = r.signIn(ctx, nodes[i%len(nodes)], d.address, stormClient, username, stormPassword, d.device); a.err != nil || a.status != http.StatusOK {
+		if d.pair, a = r.signIn(ctx, nodes[i%len(nodes)], d.address, stormClient, username, stormPassword,
+			d.device); a.err != nil || a.status != http.StatusOK {
 			return nil, a.failure("a sign-in before the storm")
 		}
 		if i < devices {
@@ -125,7 +130,7 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // refresh is one try of a device on a node. Whoever gets no answer keeps the token and tries again.
-func (st *storm) refresh(d *stormDevice, n *node) bool {
+func (st *storm) refresh(d *stormDevice, n *harness.Node) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 7*time.Second)
 	defer cancel()
 	presented, start := d.pair.Refresh, time.Now()
@@ -141,7 +146,7 @@ func (st *storm) refresh(d *stormDevice, n *node) bool {
 	case a.status == http.StatusTooManyRequests:
 		return false
 	case a.status != http.StatusOK:
-		st.problem("device %s was lost: node %d answers %s", d.device, n.number, a)
+		st.problem("device %s was lost: node %d answers %s", d.device, n.Number, a)
 		return false
 	}
 	st.mu.Lock()
@@ -157,21 +162,21 @@ func (st *storm) refresh(d *stormDevice, n *node) bool {
 }
 
 // took notes how long an answer was waited for.
-func (st *storm) took(n *node, start time.Time, a answer) {
+func (st *storm) took(n *harness.Node, start time.Time, a answer) {
 	took := time.Since(start)
-	if st.frozen.Load() == int32(n.number)+1 {
+	if st.frozen.Load() == int32(n.Number)+1 {
 		return
 	}
 	st.mu.Lock()
 	st.slowest = max(st.slowest, took)
 	st.mu.Unlock()
 	if took > answerBound && a.err != nil {
-		st.problem("node %d gave no answer within %s: %v", n.number, answerBound, a.err)
+		st.problem("node %d gave no answer within %s: %v", n.Number, answerBound, a.err)
 	}
 }
 
 // signOut ends a victim. Only an answer that came makes a promise.
-func (st *storm) signOut(d *stormDevice, n *node) {
+func (st *storm) signOut(d *stormDevice, n *harness.Node) {
 	ctx, cancel := context.WithTimeout(context.Background(), 7*time.Second)
 	defer cancel()
 	a := st.rig.adminDo(ctx, n, http.MethodDelete, "/admin/devices/"+d.device, nil, nil)
@@ -190,7 +195,8 @@ func (st *storm) signOut(d *stormDevice, n *node) {
 	st.out = append(st.out, d)
 }
 
-// verdict is asked when the fault is over and the load has stopped: nothing was lost, and whoever has an answer can go on.
+// verdict is asked when the fault is over and the load has stopped: nothing was lost, and whoever has an answer can go
+// on.
 func (st *storm) verdict(ctx context.Context, local []*resourceServer) []string {
 	for i, d := range st.devices {
 		ok := false
@@ -217,7 +223,8 @@ func (st *storm) verdict(ctx context.Context, local []*resourceServer) []string 
 		if _, a := st.rig.refresh(ctx, n, d.address, stormClient, d.pair.Refresh); a.status != http.StatusBadRequest {
 			st.problem("the sign-out of %s (seq %d) was lost: its refresh token gets %s", d.device, d.seq, a)
 		}
-		if a := st.rig.adminDo(ctx, n, http.MethodGet, fmt.Sprintf("/admin/revocations/%d", d.seq), nil, nil); a.status != http.StatusOK {
+		if a := st.rig.adminDo(ctx, n, http.MethodGet, fmt.Sprintf("/admin/revocations/%d", d.seq), nil,
+			nil); a.status != http.StatusOK {
 			st.problem("event %d is not in the log: %s", d.seq, a)
 		}
 	}

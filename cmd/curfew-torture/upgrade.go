@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"curfew/internal/harness"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -31,12 +32,12 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := buildPackage(ctx, "curfew/cmd/curfew", before, overlay); err != nil {
+	if err := harness.Build(ctx, harness.Program, before, overlay); err != nil {
 		return err
 	}
 	if c.Binary != "" {
 		after = c.Binary
-	} else if err := buildPackage(ctx, "curfew/cmd/curfew", after, ""); err != nil {
+	} else if err := harness.Build(ctx, harness.Program, after, ""); err != nil {
 		return err
 	}
 	r, err := newRig(ctx, rigConfig{Binary: before, Database: "postgres", Nodes: 3, Later: 1})
@@ -65,14 +66,14 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 	}
 	for _, i := range []int{2, 0, 1} { // a new node beside the old ones, then each old one is replaced
 		n := r.nodes[i]
-		if n.process != nil {
-			n.stop()
+		if n.Process != nil {
+			n.Stop()
 		}
-		n.binary = after
-		if err := n.start(); err != nil {
+		n.Binary = after
+		if err := n.Start(); err != nil {
 			return err
 		}
-		if err := r.waitReady(ctx, n, 10*time.Second); err != nil {
+		if err := n.WaitReady(ctx, n.Public, 10*time.Second); err != nil {
 			return err
 		}
 		time.Sleep(700 * time.Millisecond)
@@ -88,7 +89,8 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 		local = append(local, rs)
 	}
 	problems := st.verdict(ctx, local)
-	fmt.Printf("upgrade over %s: migrated in %s under load; %d refreshes, %d sign-outs acknowledged, on old and new nodes side by side\n",
+	fmt.Printf("upgrade over %s: migrated in %s under load; %d refreshes, %d sign-outs acknowledged, on old and new "+
+		"nodes side by side\n",
 		newest, migrated.Round(time.Millisecond), st.refreshes.Load(), len(st.out))
 	for _, p := range problems {
 		fmt.Printf("  BROKEN: %s\n", p)
@@ -110,7 +112,7 @@ func schemaVersion(ctx context.Context, r *rig) (version int, err error) {
 
 // withoutNewestMigration is the overlay of the version before: the same program, with the newest migration taken away.
 func withoutNewestMigration(ctx context.Context, dir string) (overlay, newest string, err error) {
-	root, err := moduleRoot(ctx)
+	root, err := harness.Root(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -124,10 +126,6 @@ func withoutNewestMigration(ctx context.Context, dir string) (overlay, newest st
 		newest = files[len(files)-1]
 		replace[newest] = ""
 	}
-	list, err := json.Marshal(map[string]map[string]string{"Replace": replace})
-	if err != nil {
-		return "", "", err
-	}
 	overlay = filepath.Join(dir, "before.json")
-	return overlay, strings.TrimSuffix(filepath.Base(newest), ".sql"), os.WriteFile(overlay, list, 0o600)
+	return overlay, strings.TrimSuffix(filepath.Base(newest), ".sql"), harness.Overlay(overlay, replace)
 }

@@ -17,7 +17,8 @@ func (c *cleanupCommand) Run(p *program) error {
 		if c.JSON {
 			return p.printJSON(n)
 		}
-		_, err = fmt.Fprintf(p.stdout, "removed: %d devices, %d revocations, %d audit events, %d limits, %d signing keys, %d subscribers, %d receipts\n",
+		_, err = fmt.Fprintf(p.stdout, "removed: %d devices, %d revocations, %d audit events, %d limits, %d signing keys, "+
+			"%d subscribers, %d receipts\n",
 			n.Devices, n.Revocations, n.AuditEvents, n.RateLimits, n.SigningKeys, n.Subscribers, n.Receipts)
 		return err
 	})

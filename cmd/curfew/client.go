@@ -28,7 +28,8 @@ type clientAddCommand struct {
 
 func (c *clientAddCommand) Run(p *program) error {
 	in := models.NewClient{
-		ID: c.ID, Name: c.Name, Public: c.Public, Grants: c.Grants, Scopes: strings.Fields(c.Scopes), Introspect: c.Introspect,
+		ID: c.ID, Name: c.Name, Public: c.Public, Grants: c.Grants, Scopes: strings.Fields(c.Scopes),
+		Introspect: c.Introspect,
 	}
 	if c.SecretStdin {
 		var err error
@@ -61,7 +62,11 @@ type clientListCommand struct{ jsonFlag }
 
 func (c *clientListCommand) Run(p *program) error {
 	return p.withStore(func(s *models.Store) error {
-		clients, err := allPages(func(page models.Page) ([]models.Client, string, error) { return s.ListClients(p.ctx, page) })
+		clients, err := allPages(func(page models.Page) ([]models.Client, string,
+			error,
+		) {
+			return s.ListClients(p.ctx, page)
+		})
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,78 @@ func environment(changes ...string) []string {
 	return append([]string{"CURFEW_DATABASE_URL=sqlite:curfew.db", "CURFEW_SECRET=" + testSecret}, changes...)
 }
 
+// shortSecret is a byte too short.
+var shortSecret = base64.StdEncoding.EncodeToString([]byte("only-thirty-one-bytes-of-secret"))
+
+// wrongValues are variables with a value that must not be accepted, and what the error says of it.
+var wrongValues = []struct{ variable, says string }{
+	{"DATABASE_URL=mysql://root:hunter2@db/curfew", "sqlite:PATH or postgres://"},
+	{"DATABASE_URL=sqlite:", "sqlite:PATH"},
+	{"DATABASE_URL=sqlite::memory:", "sqlite:PATH"},
+	{"DATABASE_URL=postgres://u:hunter2@h:port/db", "postgres://"},
+	{"DATABASE_URL=postgres://u:hunter2@h/db?sslmode=hunter3", "postgres://"},
+	{"DATABASE_PASSWORD_FILE=/nonexistent", "a file"},
+	{"DATABASE_MAX_CONNS=1", "2 to 1000"},
+	{"DATABASE_MAX_CONNS=many", "2 to 1000"},
+	{"NOTIFY_URL=sqlite:x.db", "postgres://"},
+	{"PUBLIC_ADDR=8080", "HOST:PORT"},
+	{"PUBLIC_ADDR=localhost:70000", "HOST:PORT"},
+	{"ADMIN_ADDR=localhost:http", "HOST:PORT"},
+	{"ADMIN_ADDR=127.0.0.1:8080", "kept apart"},
+	{"ISSUER=id.example.com", "http:// or https://"},
+	{"ISSUER=https://id.example.com/", "trailing slash"},
+	{"ISSUER=https://id.example.com?x=1", "query or a fragment"},
+	{"ISSUER=https://id.example.com#x", "query or a fragment"},
+	{"ISSUER=https://example.com/auth", "host name of its own"},
+	{"ISSUER=https://example.com/a b", "host name of its own"},
+	{"ISSUER=https://id.example.com ", "http:// or https://"},
+	{"ISSUER=https://id example.com", "http:// or https://"},
+	{"ISSUER=HTTPS://id.example.com", "https://id.example.com;"},
+	{"ISSUER=https://:8080", "no host"},
+	{"ISSUER=ftp://id.example.com", "http:// or https://"},
+	{"ISSUER=https://admin:hunter2@id.example.com", "http:// or https://"},
+	{"AUDIENCE=a,,b", "separated by commas"},
+	{"SECRET=" + shortSecret, "32 random bytes or more"},
+	{"SECRET=hunter2 hunter2 hunter2 hunter2 hunter2", "32 random bytes or more"},
+	{"SECRET=" + testSecret + "," + testSecret, "32 random bytes or more"},
+	{"SECRET=" + testSecret + ",", "32 random bytes or more"},
+	{"SECRET_FILE=/nonexistent", "not both"},
+	{"ACCESS_TTL=5", "1s to 24h"},
+	{"ACCESS_TTL=0s", "1s to 24h"},
+	{"ACCESS_TTL=-5m", "1s to 24h"},
+	{"ACCESS_TTL=721h", "1s to 24h"},
+	{"REFRESH_TTL=1m", "ACCESS_TTL"},
+	{"REFRESH_TTL=30d", "1s to 87600h"},
+	{"DEVICE_MAX_AGE=-1s", "0s (no end)"},
+	{"REUSE_INTERVAL=2h", "0s to 1h"},
+	{"SIGNING_ALG=HS256", "ES256, EdDSA or RS256"},
+	{"SIGNING_ALG=none", "ES256, EdDSA or RS256"},
+	{"KEY_ROTATION=5m", "1h to"},
+	{"MAX_DEVICES_PER_USER=0", "1 to 1000"},
+	{"REVOKED_RETENTION=forever", "0s to"},
+	{"AUDIT_RETENTION=0s", "1s to"},
+	{"HASH_MEMORY=4", "8 to 262144"},
+	{"HASH_TIME=0", "1 to 10"},
+	{"HASH_CONCURRENCY=0", "1 to 1024"},
+	{"HASH_QUEUE=-1", "1 to 100000"},
+	{"LIMIT_WINDOW=0s", "1s to 24h"},
+	{"LIMIT_PER_ACCOUNT_ADDRESS=0", "1 to 1000000"},
+	{"LIMIT_PER_ACCOUNT=1e3", "1 to 1000000"},
+	{"LIMIT_PER_ADDRESS=-1", "1 to 1000000"},
+	{"LIMIT_PER_CLIENT=x", "1 to 1000000"},
+	{"TRUSTED_PROXIES=everybody", "addresses or prefixes"},
+	{"TRUSTED_PROXIES=10.0.0.0/33", "addresses or prefixes"},
+	{"TRUSTED_PROXIES=10.0.0.1,fe80::1%eth0", "zone"},
+	{"TLS_CERT=cert.pem", "both or none"},
+	{"TLS_KEY=key.pem", "both or none"},
+	{"LOG_LEVEL=loud", "debug, info, warn or error"},
+	{"LOG_LEVEL=info+1", "debug, info, warn or error"},
+	{"LOG_FORMAT=xml", "json or text"},
+	{"PPROF=maybe", "true or false"},
+	{"SHUTDOWN_TIMEOUT=0s", "1s to 1h"},
+	{"SHUTDOWN_DELAY=1h", "0s to 10m"},
+}
+
 // Ensure each variable that is wrong stops the start, with its name and with what it takes, and without its value where
 // that is a secret.
 func TestReadConfig_WrongValues(t *testing.T) {
@@ -25,77 +97,11 @@ func TestReadConfig_WrongValues(t *testing.T) {
 	if err := os.WriteFile(file, []byte("c0ffee\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	short := base64.StdEncoding.EncodeToString([]byte("only-thirty-one-bytes-of-secret"))
-	tests := []struct{ variable, says string }{
-		{"DATABASE_URL=mysql://root:hunter2@db/curfew", "sqlite:PATH or postgres://"},
-		{"DATABASE_URL=sqlite:", "sqlite:PATH"},
-		{"DATABASE_URL=sqlite::memory:", "sqlite:PATH"},
-		{"DATABASE_URL=postgres://u:hunter2@h:port/db", "postgres://"},
-		{"DATABASE_URL=postgres://u:hunter2@h/db?sslmode=hunter3", "postgres://"},
-		{"DATABASE_PASSWORD_FILE=/nonexistent", "a file"},
-		{"DATABASE_PASSWORD_FILE=" + file, "not a postgres:// URL"},
-		{"DATABASE_MAX_CONNS=1", "2 to 1000"},
-		{"DATABASE_MAX_CONNS=many", "2 to 1000"},
-		{"NOTIFY_URL=sqlite:x.db", "postgres://"},
-		{"PUBLIC_ADDR=8080", "HOST:PORT"},
-		{"PUBLIC_ADDR=localhost:70000", "HOST:PORT"},
-		{"ADMIN_ADDR=localhost:http", "HOST:PORT"},
-		{"ADMIN_ADDR=127.0.0.1:8080", "kept apart"},
-		{"ISSUER=id.example.com", "http:// or https://"},
-		{"ISSUER=https://id.example.com/", "trailing slash"},
-		{"ISSUER=https://id.example.com?x=1", "query or a fragment"},
-		{"ISSUER=https://id.example.com#x", "query or a fragment"},
-		{"ISSUER=https://example.com/auth", "host name of its own"},
-		{"ISSUER=https://example.com/a b", "host name of its own"},
-		{"ISSUER=https://id.example.com ", "http:// or https://"},
-		{"ISSUER=https://id example.com", "http:// or https://"},
-		{"ISSUER=HTTPS://id.example.com", "https://id.example.com;"},
-		{"ISSUER=https://:8080", "no host"},
-		{"ISSUER=ftp://id.example.com", "http:// or https://"},
-		{"ISSUER=https://admin:hunter2@id.example.com", "http:// or https://"},
-		{"AUDIENCE=a,,b", "separated by commas"},
-		{"SECRET=" + short, "32 random bytes or more"},
-		{"SECRET=hunter2 hunter2 hunter2 hunter2 hunter2", "32 random bytes or more"},
-		{"SECRET=" + testSecret + "," + testSecret, "32 random bytes or more"},
-		{"SECRET=" + testSecret + ",", "32 random bytes or more"},
-		{"SECRET_FILE=/nonexistent", "not both"},
-		{"ACCESS_TTL=5", "1s to 24h"},
-		{"ACCESS_TTL=0s", "1s to 24h"},
-		{"ACCESS_TTL=-5m", "1s to 24h"},
-		{"ACCESS_TTL=721h", "1s to 24h"},
-		{"REFRESH_TTL=1m", "ACCESS_TTL"},
-		{"REFRESH_TTL=30d", "1s to 87600h"},
-		{"DEVICE_MAX_AGE=-1s", "0s (no end)"},
-		{"REUSE_INTERVAL=2h", "0s to 1h"},
-		{"SIGNING_ALG=HS256", "ES256, EdDSA or RS256"},
-		{"SIGNING_ALG=none", "ES256, EdDSA or RS256"},
-		{"KEY_ROTATION=5m", "1h to"},
-		{"MAX_DEVICES_PER_USER=0", "1 to 1000"},
-		{"REVOKED_RETENTION=forever", "0s to"},
-		{"AUDIT_RETENTION=0s", "1s to"},
-		{"HASH_MEMORY=4", "8 to 262144"},
-		{"HASH_TIME=0", "1 to 10"},
-		{"HASH_CONCURRENCY=0", "1 to 1024"},
-		{"HASH_QUEUE=-1", "1 to 100000"},
-		{"LIMIT_WINDOW=0s", "1s to 24h"},
-		{"LIMIT_PER_ACCOUNT_ADDRESS=0", "1 to 1000000"},
-		{"LIMIT_PER_ACCOUNT=1e3", "1 to 1000000"},
-		{"LIMIT_PER_ADDRESS=-1", "1 to 1000000"},
-		{"LIMIT_PER_CLIENT=x", "1 to 1000000"},
-		{"TRUSTED_PROXIES=everybody", "addresses or prefixes"},
-		{"TRUSTED_PROXIES=10.0.0.0/33", "addresses or prefixes"},
-		{"TRUSTED_PROXIES=10.0.0.1,fe80::1%eth0", "zone"},
-		{"TLS_CERT=cert.pem", "both or none"},
-		{"TLS_KEY=key.pem", "both or none"},
-		{"LOG_LEVEL=loud", "debug, info, warn or error"},
-		{"LOG_LEVEL=info+1", "debug, info, warn or error"},
-		{"LOG_FORMAT=xml", "json or text"},
-		{"PPROF=maybe", "true or false"},
-		{"SHUTDOWN_TIMEOUT=0s", "1s to 1h"},
-		{"SHUTDOWN_DELAY=1h", "0s to 10m"},
-	}
 	tested := map[string]bool{}
-	for _, tt := range tests {
+	for _, tt := range append(wrongValues, struct{ variable, says string }{
+		"DATABASE_PASSWORD_FILE=" + file,
+		"not a postgres:// URL",
+	}) {
 		name, value, _ := strings.Cut(tt.variable, "=")
 		tested[name] = true
 		t.Run(tt.variable, func(t *testing.T) {
@@ -149,8 +155,10 @@ func TestReadConfig_Defaults(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}
-	if s := c.store; s.AccessTTL != 5*time.Minute || s.RefreshTTL != 720*time.Hour || s.DeviceMaxAge != 0 || s.ReuseInterval != 30*time.Second ||
-		s.SigningAlg != "ES256" || s.MaxDevicesPerUser != 100 || s.RevokedRetention != 720*time.Hour || s.KeyRotation != 2160*time.Hour {
+	if s := c.store; s.AccessTTL != 5*time.Minute || s.RefreshTTL != 720*time.Hour || s.DeviceMaxAge != 0 ||
+		s.ReuseInterval != 30*time.Second ||
+		s.SigningAlg != "ES256" || s.MaxDevicesPerUser != 100 || s.RevokedRetention != 720*time.Hour ||
+		s.KeyRotation != 2160*time.Hour {
 		t.Errorf("%+v", s)
 	}
 	if c.publicAddr != "127.0.0.1:8080" || c.adminAddr != "127.0.0.1:8081" || c.trustedProxies != nil || c.pprof {
@@ -189,7 +197,8 @@ func TestReadConfig_DatabasePassword(t *testing.T) {
 	if err := os.WriteFile(file, []byte("p@ss/w?rd#%\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := readConfig(environment("CURFEW_DATABASE_URL=postgres://curfew@db:5432/curfew?sslmode=disable", "CURFEW_DATABASE_PASSWORD_FILE="+file), needsSecret)
+	c, _, err := readConfig(environment("CURFEW_DATABASE_URL=postgres://curfew@db:5432/curfew?sslmode=disable",
+		"CURFEW_DATABASE_PASSWORD_FILE="+file), needsSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +206,8 @@ func TestReadConfig_DatabasePassword(t *testing.T) {
 		t.Error(c.store.DatabaseURL)
 	}
 	for _, u := range []string{"postgres://curfew:other@db/curfew", "postgres://db/curfew"} {
-		if _, _, err := readConfig(environment("CURFEW_DATABASE_URL="+u, "CURFEW_DATABASE_PASSWORD_FILE="+file), needsSecret); err == nil {
+		if _, _, err := readConfig(environment("CURFEW_DATABASE_URL="+u, "CURFEW_DATABASE_PASSWORD_FILE="+file),
+			needsSecret); err == nil {
 			t.Errorf("%s was accepted", u)
 		}
 	}
@@ -205,11 +215,13 @@ func TestReadConfig_DatabasePassword(t *testing.T) {
 
 // Ensure a mistyped name is noticed, and that other programs' variables are left alone.
 func TestReadConfig_UnknownVariables(t *testing.T) {
-	_, warnings, err := readConfig(environment("CURFEW_ACESS_TTL=1m", "CURFEW_TEST_X=1", "CURFEW_DEMO_ADDR=:1", "OTHER=1"), needsSecret)
+	_, warnings, err := readConfig(environment("CURFEW_ACESS_TTL=1m", "CURFEW_TEST_X=1", "CURFEW_DEMO_ADDR=:1", "OTHER=1"),
+		needsSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "CURFEW_ACESS_TTL") || !strings.Contains(warnings[0], "the nearest is CURFEW_ACCESS_TTL") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "CURFEW_ACESS_TTL") ||
+		!strings.Contains(warnings[0], "the nearest is CURFEW_ACCESS_TTL") {
 		t.Errorf("%q", warnings)
 	}
 }
@@ -219,7 +231,8 @@ func TestServe_Configuration(t *testing.T) {
 	b := newBox(t, testdb.SQLite(t))
 	b.with("CURFEW_ACCESS_TTL=5").refuse(2, "", []string{"serve"}, "CURFEW_ACCESS_TTL", "1s to 24h")
 	b.with("CURFEW_SECRET=").refuse(2, "", []string{"serve"}, "CURFEW_SECRET", "32 random bytes")
-	b.with("CURFEW_TLS_CERT=/nonexistent", "CURFEW_TLS_KEY=/nonexistent").refuse(2, "", []string{"serve"}, "CURFEW_TLS_CERT")
+	b.with("CURFEW_TLS_CERT=/nonexistent", "CURFEW_TLS_KEY=/nonexistent").refuse(2, "", []string{"serve"},
+		"CURFEW_TLS_CERT")
 	b.with("CURFEW_HASH_MEMORY=262144", "CURFEW_HASH_TIME=10").refuse(2, "", []string{"serve"}, "argon2id")
 	help := b.run("", "serve", "--help")
 	for _, v := range variables {
@@ -234,14 +247,18 @@ func TestServe_Configuration(t *testing.T) {
 // Ensure the files that people copy from name only variables that exist.
 func TestDocumentedVariables(t *testing.T) {
 	name := regexp.MustCompile(`CURFEW_[A-Z_]+`)
-	for _, file := range []string{"README.md", "docs/operations.md", "docker-compose.yml", "deploy/nginx.conf", "Dockerfile"} {
+	for _, file := range []string{
+		"README.md", "docs/operations.md", "docker-compose.yml", "deploy/nginx.conf",
+		"Dockerfile",
+	} {
 		text, err := os.ReadFile(filepath.Join("..", "..", file))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, found := range name.FindAllString(string(text), -1) {
 			short := strings.TrimPrefix(found, prefix)
-			if short == "BIND" || strings.HasPrefix(short, "DEMO_") || short == "LIMIT_" || short == "" { // compose's own, curfew-demo's, a group
+			// compose's own, curfew-demo's, a group
+			if short == "BIND" || strings.HasPrefix(short, "DEMO_") || short == "LIMIT_" || short == "" {
 				continue
 			}
 			if !slices.ContainsFunc(variables, func(v variable) bool { return v.name == short }) {

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"curfew/internal/harness"
 )
 
 // The arrows between the packages, docs/architecture.md.
@@ -39,9 +43,30 @@ func TestDependencies(t *testing.T) {
 			if pkg == "curfew/internal/view" && strings.HasPrefix(dep, "github.com/gin-gonic") {
 				t.Errorf("view is for the command line too, and must not know %s", dep)
 			}
-			if pkg == "curfew/models" && (dep == "net/http/httptest" || strings.HasPrefix(dep, "github.com/gin-gonic") || strings.HasPrefix(dep, "github.com/go-oauth2")) {
+			if pkg == "curfew/models" && (dep == "net/http/httptest" || strings.HasPrefix(dep, "github.com/gin-gonic") ||
+				strings.HasPrefix(dep, "github.com/go-oauth2")) {
 				t.Errorf("models must not know %s", dep)
 			}
+		}
+	}
+}
+
+// The program that is shipped has nothing of Gin's MessagePack, and whoever builds it says the tag.
+func TestDependencies_Shipped(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", harness.Tags, harness.Program).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "github.com/ugorji/") {
+		t.Error("it has")
+	}
+	for _, file := range []string{"Makefile", "Dockerfile", "README.md", "test", ".ci/run"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), harness.Tags) {
+			t.Errorf("%s does not build with the tag %s", file, harness.Tags)
 		}
 	}
 }

@@ -33,7 +33,8 @@ type devCommand struct {
 
 // Help says what dev leaves alone.
 func (c *devCommand) Help() string {
-	return "CURFEW_ variables are not read: what they name may be a real database. Not for production: demo passwords are kept in the data folder."
+	return "CURFEW_ variables are not read: what they name may be a real database. Not for production: demo passwords " +
+		"are kept in the data folder."
 }
 
 // demoSecrets is the file demo.json in the data folder.
@@ -54,7 +55,8 @@ func (c *devCommand) Run(p *program) error {
 	if _, err := os.Stat(filepath.Join(c.Data, "curfew.db")); err == nil { // made last, so new ones would not fit it
 		for _, name := range []string{secretFile, demoFile} {
 			if _, err := os.Stat(name); err != nil {
-				return fmt.Errorf("%w, and the database beside it is of no use without it: put it back, or remove %s to begin anew", err, c.Data)
+				return fmt.Errorf("%w, and the database beside it is of no use without it: put it back, or remove %s to begin anew",
+					err, c.Data)
 			}
 		}
 	}

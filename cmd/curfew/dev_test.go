@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"curfew/internal/need"
 	"curfew/internal/testdb"
 )
 
@@ -69,28 +70,45 @@ func passwords(printed []string) (lines []string) {
 	return lines
 }
 
+// linesToPaste are the commands, each with a line end behind its answer.
+func linesToPaste(printed []string) (lines []string) {
+	for _, line := range printed {
+		if strings.Contains(line, "curl ") {
+			lines = append(lines, line+"\necho")
+		}
+	}
+	return lines
+}
+
+// checkModes: nobody else reads what is in the folder.
+func checkModes(t *testing.T, data string) {
+	t.Helper()
+	for name, want := range map[string]os.FileMode{".": 0o700, "secret": 0o600, "demo.json": 0o600, "curfew.db": 0o600} {
+		info, err := os.Stat(filepath.Join(data, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has the mode %o, want %o", name, info.Mode().Perm(), want)
+		}
+	}
+}
+
 // Ensure a newcomer can start it, paste what it prints, stop it and start it again.
 func TestDev(t *testing.T) {
 	b := newBox(t, testdb.SQLite(t))
+	need.Program(t, "curl", "curl")
 	data := filepath.Join(t.TempDir(), "new", "folder")
 	var first []string
 	for round, shell := range []string{"bash", "zsh"} {
 		printed, stop := b.startDev(data)
-		var paste []string
-		for _, line := range printed {
-			if strings.Contains(line, "curl ") {
-				paste = append(paste, line+"\necho")
-			}
-		}
+		paste := linesToPaste(printed)
 		if len(paste) != 5 {
 			t.Fatalf("%d lines to paste: %q", len(paste), printed)
 		}
 		path, err := exec.LookPath(shell)
-		if err != nil && shell == "zsh" { // seldom on a server; the second round is about the data
-			path, err = exec.LookPath("bash")
-		}
-		if err != nil {
-			t.Fatal(err)
+		if err != nil { // zsh is seldom on a server, and the second round is about the data
+			path = need.Program(t, "bash", "curl")
 		}
 		sh := exec.CommandContext(t.Context(), path)
 		sh.Stdin = strings.NewReader(strings.Join(paste, "\n"))
@@ -113,7 +131,8 @@ func TestDev(t *testing.T) {
 			t.Fatalf("%d answers: %s", len(answers), out)
 		}
 		signIn, list, refresh, signOut, all := answers[0], answers[1], answers[2], answers[3], answers[4]
-		if signIn["refresh_token"] == nil || refresh["refresh_token"] == nil || signIn["refresh_token"] == refresh["refresh_token"] {
+		if signIn["refresh_token"] == nil || refresh["refresh_token"] == nil ||
+			signIn["refresh_token"] == refresh["refresh_token"] {
 			t.Errorf("sign-in and refresh: %v %v", signIn, refresh)
 		}
 		if devices, _ := list["devices"].([]any); len(devices) != 1 {
@@ -133,22 +152,15 @@ func TestDev(t *testing.T) {
 		}
 		stop()
 	}
-	for name, want := range map[string]os.FileMode{".": 0o700, "secret": 0o600, "demo.json": 0o600, "curfew.db": 0o600} {
-		info, err := os.Stat(filepath.Join(data, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode().Perm() != want {
-			t.Errorf("%s has the mode %o, want %o", name, info.Mode().Perm(), want)
-		}
-	}
+	checkModes(t, data)
 	// New ones would not fit the database.
 	for _, name := range []string{"demo.json", "secret"} {
 		file := filepath.Join(data, name)
 		if err := os.Rename(file, file+".away"); err != nil {
 			t.Fatal(err)
 		}
-		b.refuse(1, "", []string{"dev", "--data", data, "--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"}, name, "remove "+data)
+		b.refuse(1, "", []string{"dev", "--data", data, "--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"}, name,
+			"remove "+data)
 		if err := os.Rename(file+".away", file); err != nil {
 			t.Fatal(err)
 		}

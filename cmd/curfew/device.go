@@ -19,7 +19,7 @@ type deviceCommands struct {
 func deviceID(text string) (uuid.UUID, error) {
 	id, ok := view.ParseUUID(text)
 	if !ok {
-		return uuid.Nil, usage("%q is no device: it takes a GUID like 0198c2f0-7a3e-7c51-9d0a-5b6e1f2a3b4c", text)
+		return uuid.Nil, usage("%q is no device: it must be a GUID like 0198c2f0-7a3e-7c51-9d0a-5b6e1f2a3b4c", text)
 	}
 	return id, nil
 }
@@ -43,7 +43,11 @@ func (c *deviceListCommand) Run(p *program) error {
 		filter.IP = ip
 	}
 	return p.withStore(func(s *models.Store) error {
-		devices, err := allPages(func(page models.Page) ([]models.DeviceInfo, string, error) { return s.ListDevices(p.ctx, filter, page) })
+		devices, err := allPages(func(page models.Page) ([]models.DeviceInfo, string,
+			error,
+		) {
+			return s.ListDevices(p.ctx, filter, page)
+		})
 		if err != nil {
 			return err
 		}

@@ -62,7 +62,8 @@ func (c *keysRotateCommand) Run(p *program) error {
 		if c.JSON {
 			return p.printJSON(newKeyJSON(*k))
 		}
-		_, err = fmt.Fprintf(p.stdout, "key %s (%s) is published and signs from %s on\n", k.KID, k.Alg, k.ActivatesAt.Time().Format(time.RFC3339))
+		_, err = fmt.Fprintf(p.stdout, "key %s (%s) is published and signs from %s on\n", k.KID, k.Alg,
+			k.ActivatesAt.Time().Format(time.RFC3339))
 		return err
 	})
 }

@@ -1,7 +1,7 @@
 // Command curfew is the token server and the tools of those who run it.
 //
-// It is the only place of the project that reads arguments, the environment, files and signals. Exit codes: 0 done, 1 failed,
-// 2 wrong arguments or configuration.
+// It is the only place of the project that reads arguments, the environment, files and signals. Exit codes: 0 done, 1
+// failed, 2 wrong arguments or configuration.
 package main
 
 import (

@@ -87,7 +87,7 @@ func (c *revokeEveryoneCommand) Run(p *program) error {
 // confirm asks the person at the terminal. Without one it refuses.
 func (p *program) confirm(question, answer string) error {
 	if !isTerminal(p.stdin) {
-		return usage("it takes --yes where nobody can be asked")
+		return usage("nobody can be asked here: say --yes")
 	}
 	fmt.Fprint(p.stderr, question)
 	if line, err := bufio.NewReader(p.stdin).ReadString('\n'); err == nil && strings.TrimSpace(line) == answer {

@@ -109,52 +109,72 @@ func startNode(ctx context.Context, cfg config, log *slog.Logger) (*node, error)
 }
 
 func (n *node) start(ctx context.Context) error {
-	cfg, log := n.cfg, n.log
-	certificate, err := loadCertificate(cfg.tlsCert, cfg.tlsKey, log)
+	certificate, err := loadCertificate(n.cfg.tlsCert, n.cfg.tlsKey, n.log)
 	if err != nil {
 		return err
 	}
-	for i, l := range []struct{ name, variable, addr string }{{"public", "PUBLIC_ADDR", cfg.publicAddr}, {"admin", "ADMIN_ADDR", cfg.adminAddr}} {
+	if err := n.listen(ctx, certificate != nil); err != nil {
+		return err
+	}
+	n.warn()
+	if err := n.openStore(ctx); err != nil {
+		return err
+	}
+	traces, err := startTracing(ctx, n.log)
+	if err != nil {
+		return err
+	}
+	n.closers = append(n.closers, traces.stop)
+	return n.answer(traces, certificate)
+}
+
+// listen takes the two addresses.
+func (n *node) listen(ctx context.Context, tls bool) error {
+	for i, l := range []struct{ name, variable, addr string }{
+		{"public", "PUBLIC_ADDR", n.cfg.publicAddr}, {"admin", "ADMIN_ADDR", n.cfg.adminAddr},
+	} {
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.addr)
 		if err != nil {
 			return fmt.Errorf("%s%s: %w", prefix, l.variable, err)
 		}
 		n.closers = append(n.closers, func() { ln.Close() })
-		n.listeners[i] = &listener{name: l.name, Listener: ln, tls: certificate != nil}
+		n.listeners[i] = &listener{name: l.name, Listener: ln, tls: tls}
 	}
-	addr := cfg.publicAddr
+	addr := n.cfg.publicAddr
 	if strings.HasSuffix(addr, ":0") { // the system chose
 		addr = n.listeners[0].Addr().String()
 	}
 	n.cfg.defaultIssuer(addr)
-	n.warn()
+	return nil
+}
 
-	cfg = n.cfg
-	cfg.store.Logger = log
-	if strings.HasPrefix(cfg.store.DatabaseURL, "sqlite:") { // one process owns it, so nobody else is to be asked
-		applied, err := models.Migrate(ctx, cfg.store)
+// openStore opens the database.
+func (n *node) openStore(ctx context.Context) (err error) {
+	cfg := n.cfg.store
+	cfg.Logger = n.log
+	if strings.HasPrefix(cfg.DatabaseURL, "sqlite:") { // one process owns it, so nobody else is to be asked
+		applied, err := models.Migrate(ctx, cfg)
 		if err != nil {
 			return err
 		}
 		if len(applied) > 0 {
-			log.Info("schema brought up to date", "versions", applied)
+			n.log.Info("schema brought up to date", "versions", applied)
 		}
 	}
-	if n.store, err = models.Open(ctx, cfg.store); err != nil {
+	if n.store, err = models.Open(ctx, cfg); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, func() {
 		if err := n.store.Close(); err != nil {
-			log.Error("the store did not close", "error", err)
+			n.log.Error("the store did not close", "error", err)
 		}
 	})
-	traces, err := startTracing(ctx, log)
-	if err != nil {
-		return err
-	}
-	n.closers = append(n.closers, traces.stop)
+	return nil
+}
 
-	metrics := web.NewMetrics(n.store)
+// answer makes the servers of the two listeners.
+func (n *node) answer(traces *tracing, certificate *certificate) error {
+	cfg, log, metrics := n.cfg, n.log, web.NewMetrics(n.store)
 	public, err := server.New(server.Config{
 		Store: n.store, Issuer: cfg.store.Issuer, TrustedProxies: cfg.trustedProxies, Metrics: metrics, Logger: log,
 		TLS:      n.listeners[0].tls || strings.HasPrefix(cfg.store.Issuer, "https://"), // or a proxy's
@@ -169,8 +189,8 @@ func (n *node) start(ctx context.Context) error {
 		}
 	})
 	private, err := admin.New(admin.Config{
-		Store: n.store, TrustedProxies: cfg.trustedProxies, TLS: n.listeners[1].tls, Metrics: metrics, Logger: log, Pprof: cfg.pprof,
-		Draining: n.listeners[1].draining.Load,
+		Store: n.store, TrustedProxies: cfg.trustedProxies, TLS: n.listeners[1].tls, Metrics: metrics, Logger: log,
+		Pprof: cfg.pprof, Draining: n.listeners[1].draining.Load,
 	})
 	if err != nil {
 		return err
@@ -181,7 +201,8 @@ func (n *node) start(ctx context.Context) error {
 			Handler:           traces.wrap(handler, l.name),
 			ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 			MaxHeaderBytes: maxHeaderBytes,
-			ErrorLog:       slog.NewLogLogger(log.With("listener", l.name).Handler(), slog.LevelDebug), // what strangers' handshakes do wrong
+			// What strangers' handshakes do wrong.
+			ErrorLog: slog.NewLogLogger(log.With("listener", l.name).Handler(), slog.LevelDebug),
 		}
 		if l.tls {
 			l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
@@ -254,7 +275,8 @@ func (n *node) shutdown() error {
 		case <-ctx.Done():
 			// Their followers resume elsewhere, so it is no failure. What they still do ends with the process; a store
 			// that is closed tells them so.
-			n.log.Warn("revocation streams were cut off: their readers were too slow for the stop", "after", n.cfg.shutdownTimeout)
+			n.log.Warn("revocation streams were cut off: their readers were too slow for the stop", "after",
+				n.cfg.shutdownTimeout)
 			n.givenUp = true
 		}
 	})
@@ -276,7 +298,8 @@ func (n *node) close() {
 
 // warn says what is legal and seldom meant.
 func (n *node) warn() {
-	if addr, err := netip.ParseAddrPort(n.listeners[1].Addr().String()); err == nil && !addr.Addr().Unmap().IsLoopback() && n.cfg.tlsCert == "" {
+	if addr, err := netip.ParseAddrPort(n.listeners[1].Addr().String()); err == nil && !addr.Addr().Unmap().IsLoopback() &&
+		n.cfg.tlsCert == "" {
 		n.log.Warn("the admin listener is reachable from elsewhere and without TLS: keep its network private", "addr", addr)
 	}
 	u, err := url.Parse(n.cfg.store.Issuer)
@@ -288,7 +311,8 @@ func (n *node) warn() {
 	switch {
 	case host == "localhost" || strings.HasSuffix(host, ".localhost") || (err == nil && addr.Unmap().IsLoopback()):
 	case err == nil && addr.IsUnspecified():
-		n.log.Warn(prefix+"ISSUER is not set, and "+prefix+"PUBLIC_ADDR names no machine: clients elsewhere cannot use this issuer", "issuer", n.cfg.store.Issuer)
+		n.log.Warn(prefix+"ISSUER is not set, and "+prefix+"PUBLIC_ADDR names no machine: clients elsewhere cannot use "+
+			"this issuer", "issuer", n.cfg.store.Issuer)
 	default:
 		n.log.Warn("the issuer is not https: passwords and tokens are readable on the way", "issuer", n.cfg.store.Issuer)
 	}
@@ -374,7 +398,8 @@ func (c *healthcheckCommand) Run(p *program) error {
 		scheme = "https"
 	}
 	client := &http.Client{
-		Timeout:   6 * time.Second,                                                         // the server gives the database five
+		// the server gives the database five
+		Timeout:   6 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // itself
 	}
 	req, err := http.NewRequestWithContext(p.ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/readyz", nil)

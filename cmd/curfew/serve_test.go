@@ -4,34 +4,20 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"curfew/internal/testdb"
-	"curfew/verify"
 )
 
 // follower reads the revocation feed as a resource server does.
@@ -65,7 +51,8 @@ func (r *running) follow(token, subscriber string, acknowledge bool) *follower {
 		for lines := bufio.NewScanner(res.Body); lines.Scan(); {
 			if seq, ok := strings.CutPrefix(lines.Text(), "id: "); ok && acknowledge {
 				body := fmt.Sprintf(`{"subscriber":%q,"seq":%s}`, subscriber, seq)
-				ack, err := http.NewRequestWithContext(ctx, http.MethodPost, r.public+"/oauth2/revocations/ack", strings.NewReader(body))
+				ack, err := http.NewRequestWithContext(ctx, http.MethodPost, r.public+"/oauth2/revocations/ack",
+					strings.NewReader(body))
 				if err != nil {
 					return
 				}
@@ -151,7 +138,8 @@ func TestServe_StalledReader(t *testing.T) {
 	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(conn, "GET /oauth2/revocations?subscriber=stuck HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", api.Access)
+	fmt.Fprintf(conn, "GET /oauth2/revocations?subscriber=stuck HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n",
+		api.Access)
 	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 200 OK"))); err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +167,8 @@ func TestServe_ShutdownDelay(t *testing.T) {
 	}
 	for ready := true; ready; {
 		status, body := r.do(http.MethodGet, r.admin+"/readyz", "", nil)
-		if ready = status == http.StatusOK; !ready && (status != http.StatusServiceUnavailable || !strings.Contains(body, "this node is stopping")) {
+		if ready = status == http.StatusOK; !ready && (status != http.StatusServiceUnavailable ||
+			!strings.Contains(body, "this node is stopping")) {
 			t.Errorf("not ready: %d %s", status, body)
 		}
 	}
@@ -190,7 +179,8 @@ func TestServe_ShutdownDelay(t *testing.T) {
 	}
 	res.Body.Close()
 	for _, name := range []string{
-		"X-Request-Id", "X-Content-Type-Options", "X-Frame-Options", "Content-Security-Policy", "Referrer-Policy", "Retry-After",
+		"X-Request-Id", "X-Content-Type-Options", "X-Frame-Options", "Content-Security-Policy", "Referrer-Policy",
+		"Retry-After",
 	} {
 		if res.Header.Get(name) == "" {
 			t.Errorf("not ready: no %s", name)
@@ -202,7 +192,8 @@ func TestServe_ShutdownDelay(t *testing.T) {
 	if status, body := r.do(http.MethodPost, r.public+"/readyz", "", nil); status != http.StatusMethodNotAllowed {
 		t.Errorf("POST while it drains: %d %s", status, body)
 	}
-	if _, metrics := r.do(http.MethodGet, r.admin+"/metrics", "", nil); !strings.Contains(metrics, `curfew_http_request_seconds_count{listener="public",method="GET",route="/readyz",status="503"} 1`) {
+	if _, metrics := r.do(http.MethodGet, r.admin+"/metrics", "", nil); !strings.Contains(metrics,
+		`curfew_http_request_seconds_count{listener="public",method="GET",route="/readyz",status="503"} 1`) {
 		t.Errorf("it is not measured: %s", metrics)
 	}
 	r.signIn()
@@ -254,8 +245,10 @@ func TestServe_CannotStart(t *testing.T) {
 	}
 	defer taken.Close()
 	b := newBox(t, testdb.SQLite(t))
-	b.with("CURFEW_ADMIN_ADDR="+taken.Addr().String()).refuse(1, "", []string{"serve"}, "CURFEW_ADMIN_ADDR", "address already in use")
-	b.with("CURFEW_DATABASE_URL=postgres://curfew:hunter2@127.0.0.1:1/curfew").refuse(1, "", []string{"serve"}, "unavailable")
+	b.with("CURFEW_ADMIN_ADDR="+taken.Addr().String()).refuse(1, "", []string{"serve"}, "CURFEW_ADMIN_ADDR",
+		"address already in use")
+	b.with("CURFEW_DATABASE_URL=postgres://curfew:hunter2@127.0.0.1:1/curfew").refuse(1, "", []string{"serve"},
+		"unavailable")
 }
 
 // Ensure a wrong secret does not start: it could read no signing key, and would know no token.
@@ -275,115 +268,10 @@ func TestServe_WrongSecret(t *testing.T) {
 	}
 	r.stop()
 	r = b.with("CURFEW_SECRET=" + other).serve()
-	if status, got := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token", again.Refresh); status != http.StatusOK {
+	if status, got := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token",
+		again.Refresh); status != http.StatusOK {
 		t.Errorf("refresh after the change: %d %+v", status, got)
 	}
-}
-
-// writePair writes a certificate for localhost, and returns its serial number.
-func writePair(t *testing.T, certFile, keyFile string) *big.Int {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return serial
-}
-
-// Ensure TLS by file: HSTS, an https issuer, nothing below TLS 1.2, and the health check of a container.
-func TestServe_TLS(t *testing.T) {
-	b := newBox(t, testdb.SQLite(t))
-	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	writePair(t, certFile, keyFile)
-	b = b.with("CURFEW_TLS_CERT="+certFile, "CURFEW_TLS_KEY="+keyFile)
-	r := b.serve()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	res, err := client.Get(r.public + "/.well-known/oauth-authorization-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var metadata struct{ Issuer string }
-	if err := json.NewDecoder(res.Body).Decode(&metadata); err != nil {
-		t.Fatal(err)
-	}
-	if metadata.Issuer != r.public || !strings.HasPrefix(r.public, "https://") || res.Header.Get("Strict-Transport-Security") == "" {
-		t.Errorf("issuer %q on %s, HSTS %q", metadata.Issuer, r.public, res.Header.Get("Strict-Transport-Security"))
-	}
-	host := strings.TrimPrefix(r.public, "https://")
-	if conn, err := tls.Dial("tcp", host, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}); err == nil {
-		conn.Close()
-		t.Error("TLS 1.1 was accepted")
-	}
-	b.with("CURFEW_PUBLIC_ADDR="+host).run("", "healthcheck")
-	r.stop()
-	// A listener that speaks TLS says so whatever the issuer is.
-	other := b.with("CURFEW_ISSUER=http://id.example.com").serve()
-	for _, address := range []string{other.public, other.admin} {
-		res, err := client.Get(address + "/healthz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-		if res.Header.Get("Strict-Transport-Security") == "" {
-			t.Errorf("%s: no HSTS", address)
-		}
-	}
-	other.stop()
-	b.with("CURFEW_PUBLIC_ADDR="+host).refuse(1, "", []string{"healthcheck"})
-}
-
-// Ensure a renewed certificate is used without a restart, and a broken one is not.
-func TestCertificate_Renewed(t *testing.T) {
-	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	serial := writePair(t, certFile, keyFile)
-	cfg := config{logFormat: "text"}
-	c, err := loadCertificate(certFile, keyFile, cfg.logger(io.Discard, false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	expect := func(want *big.Int) {
-		t.Helper()
-		c.checked = time.Time{}
-		pair, err := c.get(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if pair.Leaf.SerialNumber.Cmp(want) != 0 {
-			t.Errorf("serial number %s, want %s", pair.Leaf.SerialNumber, want)
-		}
-	}
-	expect(serial)
-	if err := os.WriteFile(keyFile, []byte("broken"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	expect(serial)
-	renewed := writePair(t, certFile, keyFile)
-	if err := os.Chtimes(certFile, time.Time{}, time.Now().Add(time.Minute)); err != nil { // a coarse clock of the file system
-		t.Fatal(err)
-	}
-	expect(renewed)
 }
 
 // Ensure traces are sent when they are asked for, named after routes, and hold nothing else that a client has said.
@@ -413,7 +301,8 @@ func TestServe_Traces(t *testing.T) {
 		req.Host = "secret-host"
 		req.Header = http.Header{
 			"User-Agent": {"secret-agent"}, "X-Forwarded-For": {"203.0.113.99"}, "X-Request-Id": {"secret-request"},
-			"Traceparent": {"00-" + parent + "-b7ad6b7169203331-01"}, "Tracestate": {"secret=state"}, "Baggage": {"secret=baggage"},
+			"Traceparent": {"00-" + parent + "-b7ad6b7169203331-01"}, "Tracestate": {"secret=state"},
+			"Baggage": {"secret=baggage"},
 		}
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
@@ -424,7 +313,10 @@ func TestServe_Traces(t *testing.T) {
 	r.stop()
 	mu.Lock()
 	defer mu.Unlock()
-	for _, name := range []string{"POST /oauth2/token", "DELETE /settings/devices/:id", "unmatched", "service.name", "curfew"} {
+	for _, name := range []string{
+		"POST /oauth2/token", "DELETE /settings/devices/:id", "unmatched", "service.name",
+		"curfew",
+	} {
 		if !strings.Contains(string(got), name) {
 			t.Errorf("the traces have no %q", name)
 		}
@@ -444,98 +336,16 @@ func TestServe_Traces(t *testing.T) {
 
 // Ensure mistyped variables, and what is seldom meant, are said in the log.
 func TestServe_Warnings(t *testing.T) {
-	b := newBox(t, testdb.SQLite(t)).with("CURFEW_ADMIN_ADDR=0.0.0.0:0", "CURFEW_ISSUER=http://id.example.com", "CURFEW_LOGLEVEL=debug")
+	b := newBox(t, testdb.SQLite(t)).with("CURFEW_ADMIN_ADDR=0.0.0.0:0", "CURFEW_ISSUER=http://id.example.com",
+		"CURFEW_LOGLEVEL=debug")
 	r := b.serve()
 	r.stop()
-	for _, want := range []string{"CURFEW_LOGLEVEL is not known", "CURFEW_LOG_LEVEL", "keep its network private", "the issuer is not https"} {
+	for _, want := range []string{
+		"CURFEW_LOGLEVEL is not known", "CURFEW_LOG_LEVEL", "keep its network private",
+		"the issuer is not https",
+	} {
 		if !strings.Contains(r.log.String(), want) {
 			t.Errorf("the log has no %q: %s", want, r.log)
 		}
 	}
-}
-
-// Ensure the restore of docs/operations.md brings no token back: neither one that was signed out after the backup, nor
-// one that was issued after it.
-func TestRestore(t *testing.T) {
-	url := testdb.SQLite(t)
-	file := strings.TrimPrefix(url, "sqlite:")
-	const issuer = "http://curfew.test"
-	b := newBox(t, url).with("CURFEW_ISSUER=" + issuer)
-	secret := b.furnish()
-	r := b.serve()
-	// A resource server follows through it all.
-	var address atomic.Pointer[string]
-	moved := func() {
-		at := strings.TrimPrefix(r.public, "http://")
-		address.Store(&at)
-	}
-	moved()
-	v, err := verify.New(verify.Config{
-		Issuer: issuer, ClientID: "api", ClientSecret: secret, WhenStale: verify.StaleReject, Logger: slog.New(slog.DiscardHandler),
-		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", *address.Load())
-		}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(v.Close)
-	says := func(token tokens, want error) {
-		t.Helper()
-		for tries := 0; ; tries++ {
-			_, err := v.Verify(t.Context(), token.Access)
-			if errors.Is(err, want) {
-				return
-			}
-			if tries == 3000 {
-				t.Fatalf("the resource server says %v, want %v", err, want)
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}
-	before := r.signIn()
-	says(before, nil)
-	r.stop()
-	backup, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r = b.serve()
-	moved()
-	b.run("", "device", "revoke", before.DeviceID)
-	says(before, verify.ErrRevoked)
-	after := r.signIn()
-	says(after, nil)
-	status, kept := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token", after.Refresh)
-	if status != http.StatusOK {
-		t.Fatalf("refresh: %d", status)
-	}
-	r.stop()
-
-	for _, side := range []string{"-wal", "-shm"} {
-		if err := os.Remove(file + side); err != nil && !os.IsNotExist(err) {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(file, backup, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b.run("", "migrate")
-	b.run("", "revoke", "everyone", "--yes")
-	r = b.serve()
-	moved()
-	says(after, verify.ErrRevoked)
-	says(before, verify.ErrRevoked)
-	for name, old := range map[string]tokens{"signed out after the backup": before, "issued after the backup": after, "refreshed after the backup": kept} {
-		if status, got := r.token("grant_type", "refresh_token", "client_id", "web", "refresh_token", old.Refresh); status != http.StatusBadRequest {
-			t.Errorf("%s: the refresh token gives %d %+v", name, status, got)
-		}
-		if status, body := r.do(http.MethodGet, r.public+"/settings/devices", old.Access, nil); status != http.StatusUnauthorized {
-			t.Errorf("%s: the access token gives %d %s", name, status, body)
-		}
-	}
-	if status, body := r.do(http.MethodGet, r.public+"/settings/devices", r.signIn().Access, nil); status != http.StatusOK {
-		t.Errorf("a sign-in after the restore: %d %s", status, body)
-	}
-	says(r.signIn(), nil)
 }

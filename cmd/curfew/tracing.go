@@ -19,8 +19,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// tracing makes a span of every request, named after its route: no path, no query string, no address, no body, and of the
-// headers none but traceparent. Without OTEL_EXPORTER_OTLP_ENDPOINT it does nothing.
+// tracing makes a span of every request, named after its route: no path, no query string, no address, no body, and of
+// the headers none but traceparent. Without OTEL_EXPORTER_OTLP_ENDPOINT it does nothing.
 type tracing struct {
 	provider *sdktrace.TracerProvider
 	log      *slog.Logger
@@ -34,18 +34,22 @@ func startTracing(ctx context.Context, log *slog.Logger) (*tracing, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := []attribute.KeyValue{attribute.String("service.name", "curfew"), attribute.String("service.version", versionText())}
+	name := []attribute.KeyValue{
+		attribute.String("service.name", "curfew"),
+		attribute.String("service.version", versionText()),
+	}
 	// What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say comes last and wins.
 	res, err := resource.New(ctx, resource.WithAttributes(name...), resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
 		return nil, err
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", "error", err) }))
-	return &tracing{provider: sdktrace.NewTracerProvider(sdktrace.WithBatcher(bareExporter{exporter}), sdktrace.WithResource(res)), log: log}, nil
+	return &tracing{provider: sdktrace.NewTracerProvider(sdktrace.WithBatcher(bareExporter{exporter}),
+		sdktrace.WithResource(res)), log: log}, nil
 }
 
-// said are the attributes that a span may have. otelhttp gives it more: the path, the user agent, the Host header, and an
-// address from whatever X-Forwarded-For says.
+// said are the attributes that a span may have. otelhttp gives it more: the path, the user agent, the Host header, and
+// an address from whatever X-Forwarded-For says.
 var said = []attribute.Key{
 	"http.request.method", "http.route", "http.response.status_code", "http.request.body.size", "http.response.body.size",
 	"url.scheme", "network.protocol.version",
@@ -67,7 +71,8 @@ type bareSpan struct{ sdktrace.ReadOnlySpan }
 
 // Attributes implements [sdktrace.ReadOnlySpan].
 func (s bareSpan) Attributes() []attribute.KeyValue {
-	return slices.DeleteFunc(slices.Clone(s.ReadOnlySpan.Attributes()), func(a attribute.KeyValue) bool { return !slices.Contains(said, a.Key) })
+	return slices.DeleteFunc(slices.Clone(s.ReadOnlySpan.Attributes()),
+		func(a attribute.KeyValue) bool { return !slices.Contains(said, a.Key) })
 }
 
 // stop sends what is left, for a bounded time.

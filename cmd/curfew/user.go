@@ -56,7 +56,7 @@ func (c *userAddCommand) Run(p *program) error {
 // readPassword never takes one from the arguments: every user of the machine can read those.
 func (p *program) readPassword(stdin bool) (string, error) {
 	if !stdin {
-		return "", usage("it takes --password-stdin, and the password on standard input")
+		return "", usage("say --password-stdin, and give the password on standard input")
 	}
 	return p.readSecret("the password")
 }
@@ -68,7 +68,11 @@ type userListCommand struct {
 
 func (c *userListCommand) Run(p *program) error {
 	return p.withStore(func(s *models.Store) error {
-		users, err := allPages(func(page models.Page) ([]models.User, string, error) { return s.ListUsers(p.ctx, c.Prefix, page) })
+		users, err := allPages(func(page models.Page) ([]models.User, string,
+			error,
+		) {
+			return s.ListUsers(p.ctx, c.Prefix, page)
+		})
 		if err != nil {
 			return err
 		}
@@ -177,8 +181,10 @@ type userImportCommand struct {
 
 // Help says which hashes are taken.
 func (c *userImportCommand) Help() string {
-	return "Hashes: bcrypt, argon2id, argon2i, scrypt and pbkdf2, in PHC or crypt form or as Django writes them. Each is replaced by argon2id at the user's " +
-		"next successful sign-in. Users that exist are skipped. Lines that cannot be used are named and do not stop the others; then the exit code is 1."
+	return "Hashes: bcrypt, argon2id, argon2i, scrypt and pbkdf2, in PHC or crypt form or as Django writes them. Each " +
+		"is replaced by argon2id at the user's " +
+		"next successful sign-in. Users that exist are skipped. Lines that cannot be used are named and do not stop the " +
+		"others; then the exit code is 1."
 }
 
 // imported is what became of the lines.
@@ -234,7 +240,8 @@ func (p *program) reportImport(result *imported, asJSON bool) error {
 	if result.DryRun {
 		did = "could be imported"
 	}
-	_, err := fmt.Fprintf(p.stdout, "%d users %s, %d skipped, %d failed\n", result.Imported, did, result.Skipped, result.Failed)
+	_, err := fmt.Fprintf(p.stdout, "%d users %s, %d skipped, %d failed\n", result.Imported, did, result.Skipped,
+		result.Failed)
 	return err
 }
 
@@ -264,7 +271,7 @@ func (p *program) importUsers(s *models.Store, in io.Reader, result *imported) e
 			record[0] = strings.TrimPrefix(record[0], "\uFEFF") // as spreadsheets write it
 		}
 		if len(record) != 2 {
-			result.fail(line, fmt.Errorf("it has %d columns: it takes username,password_hash", len(record)))
+			result.fail(line, fmt.Errorf("it has %d columns; it must have two: username,password_hash", len(record)))
 			continue
 		}
 		name, hash := record[0], record[1]
@@ -280,7 +287,10 @@ func (p *program) importUsers(s *models.Store, in io.Reader, result *imported) e
 			switch {
 			case errors.Is(err, models.ErrConflict):
 				result.Skipped++
-				result.Lines = append(result.Lines, importedLine{Line: line, Result: "skipped", Username: name, Reason: "the user exists already"})
+				result.Lines = append(result.Lines, importedLine{
+					Line: line, Result: "skipped", Username: name,
+					Reason: "the user exists already",
+				})
 			case errors.Is(err, models.ErrInvalid):
 				result.fail(line, err)
 			default:

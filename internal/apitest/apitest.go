@@ -37,7 +37,10 @@ var document = sync.OnceValue(func() *openapi3.T {
 	if err := doc.Validate(context.Background()); err != nil {
 		panic(err)
 	}
-	for _, kind := range []string{"text/plain", "text/event-stream", "application/jwk-set+json", "application/problem+json"} {
+	for _, kind := range []string{
+		"text/plain", "text/event-stream", "application/jwk-set+json",
+		"application/problem+json",
+	} {
 		if strings.HasPrefix(kind, "text/") {
 			openapi3filter.RegisterBodyDecoder(kind, openapi3filter.PlainBodyDecoder)
 		} else {
@@ -59,7 +62,8 @@ var options = &openapi3filter.Options{
 	IncludeResponseStatus: true, MultiError: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
 	SchemaValidationOptions: []openapi3.SchemaValidationOption{
 		openapi3.EnableFormatValidation(),
-		openapi3.WithStringFormatValidator("uuid", openapi3.NewCallbackValidator(func(s string) error { return uuid.Validate(s) })),
+		openapi3.WithStringFormatValidator("uuid",
+			openapi3.NewCallbackValidator(func(s string) error { return uuid.Validate(s) })),
 	},
 }
 
@@ -100,7 +104,8 @@ func (t Transport) check(r *http.Request, res *http.Response, body []byte) error
 		err = fmt.Errorf("it is not on the listener %s", t.Listener)
 	}
 	if err != nil { // not in the document: then it must not be there either, the profiles apart
-		if strings.HasPrefix(r.URL.Path, "/debug/pprof/") || res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusMethodNotAllowed {
+		if strings.HasPrefix(r.URL.Path, "/debug/pprof/") || res.StatusCode == http.StatusNotFound ||
+			res.StatusCode == http.StatusMethodNotAllowed {
 			return nil
 		}
 		return err
@@ -111,12 +116,16 @@ func (t Transport) check(r *http.Request, res *http.Response, body []byte) error
 	}
 	seen[route.Operation.OperationID][strconv.Itoa(res.StatusCode)] = true
 	mu.Unlock()
-	if res.Header.Get("X-Content-Type-Options") != "nosniff" || res.Header.Get("X-Request-Id") == "" || res.Header.Get("Referrer-Policy") != "no-referrer" {
+	if res.Header.Get("X-Content-Type-Options") != "nosniff" || res.Header.Get("X-Request-Id") == "" ||
+		res.Header.Get("Referrer-Policy") != "no-referrer" {
 		return fmt.Errorf("headers are missing: %v", res.Header)
 	}
 	in := &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: options},
-		Status:                 res.StatusCode, Header: res.Header, Options: options,
+		RequestValidationInput: &openapi3filter.RequestValidationInput{
+			Request: r, PathParams: params, Route: route,
+			Options: options,
+		},
+		Status: res.StatusCode, Header: res.Header, Options: options,
 	}
 	in.SetBodyBytes(body)
 	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
@@ -131,7 +140,8 @@ func (t Transport) check(r *http.Request, res *http.Response, body []byte) error
 // accepted checks a request that was accepted: what a listener takes is in the document too.
 func accepted(r *http.Request, in *openapi3filter.RequestValidationInput) error {
 	for name := range r.URL.Query() {
-		if in.Route.Operation.Parameters.GetByInAndName("query", name) == nil && in.Route.PathItem.Parameters.GetByInAndName("query", name) == nil {
+		if in.Route.Operation.Parameters.GetByInAndName("query", name) == nil &&
+			in.Route.PathItem.Parameters.GetByInAndName("query", name) == nil {
 			return fmt.Errorf("the parameter %s was accepted and is not documented", name)
 		}
 	}
@@ -174,8 +184,9 @@ func Routes(listener string, routes gin.RoutesInfo) error {
 	return nil
 }
 
-// Main ends a package's test run. In a full run that passed, each operation of the listener must have been answered once,
-// and each of those named in full with every status that the document gives it, but for 500: nobody can ask for that.
+// Main ends a package's test run. In a full run that passed, each operation of the listener must have been answered
+// once, and each of those named in full with every status that the document gives it, but for 500: nobody can ask for
+// that.
 func Main(listener string, code int, full ...string) int {
 	for _, part := range []string{"test.run", "test.skip", "test.bench", "test.fuzz", "test.list"} {
 		if code != 0 || flag.Lookup(part).Value.String() != "" {

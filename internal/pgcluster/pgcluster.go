@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"curfew/internal/proc"
 )
 
 // Cluster is one running PostgreSQL server in a folder of its own, reached through a Unix socket in that folder.
@@ -28,11 +29,11 @@ type Cluster struct {
 	owner    *syscall.Credential // initdb and postgres refuse to run as root
 	settings []string
 	process  *exec.Cmd
-	exited   chan struct{}
+	exited   <-chan struct{}
 }
 
 // Missing explains what to do when there are no binaries.
-const Missing = "PostgreSQL's programs were not found: install them (Debian: apt-get install postgresql), " +
+const Missing = "PostgreSQL's programs were not found: `tools/setup postgresql` installs them; " +
 	"or set TEST_DATABASE_URL to a server on which databases may be created"
 
 // Start makes a cluster and runs it. settings are lines of postgresql.conf, like "fsync=off". Stop ends it.
@@ -77,7 +78,14 @@ func New(settings ...string) (*Cluster, error) {
 }
 
 func (c *Cluster) findBinaries() error {
-	versions, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	var versions []string
+	for _, place := range []string{
+		"/usr/lib/postgresql/*", "/opt/homebrew/opt/postgresql@*",
+		"/usr/local/opt/postgresql@*",
+	} {
+		found, _ := filepath.Glob(place + "/bin/initdb")
+		versions = append(versions, found...)
+	}
 	slices.SortFunc(versions, func(a, b string) int { return len(b) - len(a) + strings.Compare(b, a) })
 	if path, err := exec.LookPath("initdb"); err == nil {
 		if path, err = filepath.EvalSymlinks(path); err == nil {
@@ -103,7 +111,8 @@ func (c *Cluster) Command(ctx context.Context, program string, args ...string) *
 }
 
 func (c *Cluster) initdb(ctx context.Context) error {
-	out, err := c.Command(ctx, "initdb", "-D", c.data(), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8").CombinedOutput()
+	out, err := c.Command(ctx, "initdb", "-D", c.data(), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync",
+		"--locale=C.UTF-8").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
@@ -122,23 +131,11 @@ func (c *Cluster) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer logFile.Close() // the server has it by then
 	c.process = c.Command(context.WithoutCancel(ctx), "postgres", args...)
 	c.process.Stdout, c.process.Stderr = logFile, logFile
-	c.process.SysProcAttr.Pdeathsig = syscall.SIGQUIT // a test that is killed leaves no server
-	c.exited = make(chan struct{})
-	started := make(chan error)
-	go func() {
-		// Pdeathsig is of the thread that forked: keep it.
-		runtime.LockOSThread()
-		err := c.process.Start()
-		started <- err
-		if err == nil {
-			_ = c.process.Wait()
-			close(c.exited)
-		}
-		logFile.Close()
-	}()
-	if err := <-started; err != nil {
+	// A test that is killed leaves no server.
+	if c.exited, err = proc.Start(c.process, syscall.SIGQUIT); err != nil {
 		return err
 	}
 	for {
@@ -163,7 +160,8 @@ func (c *Cluster) Standby(ctx context.Context, settings ...string) (*Cluster, er
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.Command(ctx, "pg_basebackup", "-h", c.Dir, "-U", "postgres", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync").CombinedOutput()
+	out, err := s.Command(ctx, "pg_basebackup", "-h", c.Dir, "-U", "postgres", "-D", s.data(), "-R", "-X", "stream",
+		"-c", "fast", "--no-sync").CombinedOutput()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("pg_basebackup: %w: %s", err, out), s.Remove())
 	}

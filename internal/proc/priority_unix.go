@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// LowerPriority gives the whole process a nice value and a session of its own. On Linux each thread has its priority, and where
-// the kernel shares its CPUs among sessions (sched_autogroup), that of the session is what counts. It is worth no failure.
+// LowerPriority gives the whole process a nice value and a session of its own. On Linux each thread has its priority,
+// and where the kernel shares its CPUs among sessions (sched_autogroup), that of the session is what counts. It is
+// worth no failure.
 func LowerPriority(nice int) {
 	if _, err := syscall.Setsid(); err != nil {
 		return

@@ -1,4 +1,5 @@
-// Package proc reads what Linux says of processes and of the machine, for the commands that measure, and lowers a priority.
+// Package proc reads what Linux says of processes and of the machine, for the commands that measure, and lowers a
+// priority.
 package proc
 
 import (
@@ -68,8 +69,8 @@ func Children(pid int) (pids []int) {
 	return pids
 }
 
-// MemoryOfTree is what a process and its children have in memory, or with peak the most that each has had, in MB. The pages of
-// a program's file count once: the children run the same program and share them.
+// MemoryOfTree is what a process and its children have in memory, or with peak the most that each has had, in MB. The
+// pages of a program's file count once: the children run the same program and share them.
 func MemoryOfTree(pid int, peak bool) float64 {
 	name := "VmRSS"
 	if peak {
@@ -122,7 +123,8 @@ func Machine() string {
 		}
 	}
 	machine := strconv.Itoa(runtime.NumCPU()) + " CPUs (" + model + "), " + ram + ", " + runtime.Version()
-	if b, err := os.ReadFile("/proc/sys/kernel/sched_autogroup_enabled"); err == nil && strings.TrimSpace(string(b)) == "1" {
+	if b, err := os.ReadFile("/proc/sys/kernel/sched_autogroup_enabled"); err == nil &&
+		strings.TrimSpace(string(b)) == "1" {
 		machine += ", sched_autogroup" // priorities count within a session only
 	}
 	return machine

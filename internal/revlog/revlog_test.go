@@ -33,7 +33,8 @@ func TestLog_TwoReaders(t *testing.T) {
 		t.Cleanup(log.Close)
 		signOut := func() int64 {
 			t.Helper()
-			out, err := store.Revoke(t.Context(), models.Everyone(), models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+			by := models.Actor{Entity: models.EntityAdmin}
+			out, err := store.Revoke(t.Context(), models.Everyone(), models.ReasonRevoked, by)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -91,7 +91,8 @@ func start() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	// Durability is not what these tests are about; the fault tests run a cluster with fsync on.
-	if cluster, failure = pgcluster.Start(ctx, "fsync=off", "synchronous_commit=off", "full_page_writes=off"); failure == nil {
+	if cluster, failure = pgcluster.Start(ctx, "fsync=off", "synchronous_commit=off",
+		"full_page_writes=off"); failure == nil {
 		server = cluster.URL("postgres")
 	}
 }

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"time"
+)
+
+// variable is one environment variable.
+type variable struct {
+	name    string // without the prefix
+	def     string // used when it is unset or empty
+	must    string // completes "it must be …"
+	meaning string
+	set     setter
+}
+
+// setter puts a value into the configuration. Its error says what is wrong and never repeats a secret.
+type setter func(c *config, value string) error
+
+// variables are all there are, in the order of the help.
+var variables = []variable{
+	{
+		"DATABASE_URL", "", "sqlite:PATH or postgres://…",
+		"where the data is; required",
+		setDatabaseURL(func(c *config) *string { return &c.store.DatabaseURL }),
+	},
+	{
+		"DATABASE_PASSWORD_FILE", "", "a file",
+		"holds the password for a postgres:// URL that has none",
+		setFirstLine(func(c *config) *string { return &c.databasePassword }),
+	},
+	{
+		"DATABASE_MAX_CONNS", "", "2 to 1000",
+		"open connections at most; default 4 per CPU, at least 16",
+		setInt(2, 1000, func(c *config) *int { return &c.store.MaxConns }),
+	},
+	{
+		"NOTIFY_URL", "", "postgres://…",
+		"where to LISTEN, if DATABASE_URL leads through a pooler that cannot",
+		setPostgresURL(func(c *config) *string { return &c.store.NotifyURL }),
+	},
+	{
+		"PUBLIC_ADDR", "127.0.0.1:8080", "HOST:PORT",
+		"where the public listener is: tokens, settings, feed",
+		setAddr(func(c *config) *string { return &c.publicAddr }),
+	},
+	{
+		"ADMIN_ADDR", "127.0.0.1:8081", "HOST:PORT",
+		"where the admin listener is: admin API, metrics; keep it private",
+		setAddr(func(c *config) *string { return &c.adminAddr }),
+	},
+	{
+		"ISSUER", "", "http:// or https:// and a host of its own: no path, no trailing slash",
+		"how clients reach the public listener; default http:// (https:// with TLS_CERT) and PUBLIC_ADDR",
+		setIssuer,
+	},
+	{
+		"AUDIENCE", "", "names separated by commas",
+		"whom the access tokens are for; default ISSUER",
+		setList(func(c *config) *[]string { return &c.store.Audience }, nil),
+	},
+	{
+		"SECRET", "", secretForm,
+		"the server's secret; required, or SECRET_FILE",
+		setSecret,
+	},
+	{
+		"SECRET_FILE", "", "a file that holds what SECRET must be",
+		"the same, from a file",
+		setText(func(c *config) *string { return &c.secretFile }),
+	},
+	{
+		"ACCESS_TTL", "5m", "1s to 24h",
+		"how long an access token lives",
+		setDuration(time.Second, 24*time.Hour, func(c *config) *time.Duration { return &c.store.AccessTTL }),
+	},
+	{
+		"REFRESH_TTL", "720h", "1s to 87600h",
+		"how long a device may stay unused",
+		setDuration(time.Second, 87600*time.Hour, func(c *config) *time.Duration { return &c.store.RefreshTTL }),
+	},
+	{
+		"DEVICE_MAX_AGE", "0s", "0s (no end) to 87600h",
+		"how long after its sign-in a device ends in any case",
+		setDuration(0, 87600*time.Hour, func(c *config) *time.Duration { return &c.store.DeviceMaxAge }),
+	},
+	{
+		"REUSE_INTERVAL", "30s", "0s to 1h",
+		"how long a refresh token that was just used may be used again by a retry",
+		setDuration(0, time.Hour, func(c *config) *time.Duration { return &c.store.ReuseInterval }),
+	},
+	{
+		"SIGNING_ALG", "ES256", "ES256, EdDSA or RS256",
+		"how new signing keys sign access tokens",
+		setOneOf(func(c *config) *string { return &c.store.SigningAlg }, "ES256", "EdDSA", "RS256"),
+	},
+	{
+		"KEY_ROTATION", "2160h", "1h to 87600h",
+		"how old a signing key becomes before it gets a successor",
+		setDuration(time.Hour, 87600*time.Hour, func(c *config) *time.Duration { return &c.store.KeyRotation }),
+	},
+	{
+		"MAX_DEVICES_PER_USER", "100", "1 to 1000",
+		"how many devices a user has; the longest unseen goes",
+		setInt(1, 1000, func(c *config) *int { return &c.store.MaxDevicesPerUser }),
+	},
+	{
+		"REVOKED_RETENTION", "720h", "0s to 87600h",
+		"how long ended devices and revocations are kept",
+		setDuration(0, 87600*time.Hour, func(c *config) *time.Duration { return &c.store.RevokedRetention }),
+	},
+	{
+		"AUDIT_RETENTION", "2160h", "1s to 876000h",
+		"how long the audit log is kept",
+		setDuration(time.Second, 876000*time.Hour, func(c *config) *time.Duration { return &c.store.AuditRetention }),
+	},
+	{
+		"HASH_MEMORY", "19456", "8 to 262144",
+		"KiB that each password hash takes (argon2id)",
+		setUint32(8, 262144, func(c *config) *uint32 { return &c.store.Hash.Memory }),
+	},
+	{
+		"HASH_TIME", "2", "1 to 10",
+		"passes over that memory",
+		setUint32(1, 10, func(c *config) *uint32 { return &c.store.Hash.Time }),
+	},
+	{
+		"HASH_CONCURRENCY", "", "1 to 1024",
+		"password hashes at a time; default one less than the CPUs: a flood of sign-ins leaves one to the rest",
+		setInt(1, 1024, func(c *config) *int { return &c.store.Hash.Concurrency }),
+	},
+	{
+		"HASH_QUEUE", "", "1 to 100000",
+		"how many more may wait, others get 503; default 32 × HASH_CONCURRENCY",
+		setInt(1, 100000, func(c *config) *int { return &c.store.Hash.Queue }),
+	},
+	{
+		"LIMIT_WINDOW", "15m", "1s to 24h",
+		"the time in which the limits on guessing come back",
+		setDuration(time.Second, 24*time.Hour, func(c *config) *time.Duration { return &c.store.Limits.Window }),
+	},
+	{
+		"LIMIT_PER_ACCOUNT_ADDRESS", "10", "1 to 1000000",
+		"wrong passwords for one account from one address",
+		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.PerAccountAddress }),
+	},
+	{
+		"LIMIT_PER_ACCOUNT", "50", "1 to 1000000",
+		"wrong passwords for one account from where it has no device",
+		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.PerAccount }),
+	},
+	{
+		"LIMIT_PER_ADDRESS", "100", "1 to 1000000",
+		"wrong passwords and client secrets from one address",
+		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.PerAddress }),
+	},
+	{
+		"LIMIT_PER_CLIENT", "30", "1 to 1000000",
+		"wrong secrets for one client from one address",
+		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.PerClient }),
+	},
+	{
+		"TRUSTED_PROXIES", "", "addresses or prefixes separated by commas",
+		"whose X-Forwarded-For is believed; default nobody's",
+		setList(func(c *config) *[]string { return &c.trustedProxies }, checkProxy),
+	},
+	{
+		"TLS_CERT", "", "a PEM file",
+		"certificate chain for both listeners; read again when it changes",
+		setText(func(c *config) *string { return &c.tlsCert }),
+	},
+	{
+		"TLS_KEY", "", "a PEM file",
+		"the certificate's key",
+		setText(func(c *config) *string { return &c.tlsKey }),
+	},
+	{
+		"LOG_LEVEL", "info", "debug, info, warn or error",
+		"what is logged, on standard error",
+		setLogLevel,
+	},
+	{
+		"LOG_FORMAT", "json", "json or text",
+		"how",
+		setOneOf(func(c *config) *string { return &c.logFormat }, "json", "text"),
+	},
+	{
+		"PPROF", "false", "true or false",
+		"profiles on the admin listener, /debug/pprof",
+		setBool(func(c *config) *bool { return &c.pprof }),
+	},
+	{
+		"SHUTDOWN_TIMEOUT", "20s", "1s to 1h",
+		"how long requests may go on after SIGTERM",
+		setDuration(time.Second, time.Hour, func(c *config) *time.Duration { return &c.shutdownTimeout }),
+	},
+	{
+		"SHUTDOWN_DELAY", "0s", "0s to 10m",
+		"how long to go on, not ready, before that: for load balancers that look seldom",
+		setDuration(0, 10*time.Minute, func(c *config) *time.Duration { return &c.shutdownDelay }),
+	},
+}
+
+const secretForm = "32 random bytes or more, as hex or base64; a second, older one after a comma while it is being " +
+	"changed"
