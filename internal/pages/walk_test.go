@@ -1,0 +1,137 @@
+package pages
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// remember notes each element that gets the focus, and whether a reader can see that it has it.
+const remember = `globalThis.seen = new Set(); globalThis.unseen = [];
+	addEventListener('focusin', (e) => {
+		seen.add(e.target);
+		const style = getComputedStyle(e.target);
+		if (style.outlineStyle === 'none' || parseFloat(style.outlineWidth) < 2) unseen.push(e.target.outerHTML);
+	});
+	globalThis.usable = () => [...document.querySelectorAll(
+		'a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+		.filter((e) => e.checkVisibility() && e.type !== 'hidden' && e.tabIndex >= 0)
+		.filter((e) => !e.closest('dialog:not([open])'));
+	document.activeElement.blur(); usable().length`
+
+// Whatever can be used can be reached by the Tab key, and it shows.
+func TestBrowser_Keyboard(t *testing.T) {
+	site := newSite(t)
+	b := newTab(t, startBrowser(t), site.URL)
+	done := map[string]bool{}
+	for _, sample := range samples() {
+		if name := sample.page.frame().name; done[name] {
+			continue
+		} else {
+			done[name] = true
+		}
+		t.Run(sample.name, func(t *testing.T) {
+			must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/"+sample.name)))
+			n := evaluate[int](t, b, remember)
+			must(t, chromedp.Do(b.Context, chromedp.KeyEvent(strings.Repeat(kb.Tab, n+2))))
+			missed := evaluate[[]string](t, b, `usable().filter((e) => !seen.has(e)).map((e) => e.outerHTML)`)
+			for _, missed := range missed {
+				t.Errorf("the Tab key does not reach %s", missed)
+			}
+			for _, hidden := range evaluate[[]string](t, b, `unseen`) {
+				t.Errorf("the focus does not show on %s", hidden)
+			}
+			b.quiet(t)
+		})
+	}
+}
+
+// A receipt that is not complete is completed while one looks at it, and said where a screen reader hears it.
+func TestBrowser_ReceiptFillsIn(t *testing.T) {
+	site := newSite(t)
+	b := newTab(t, startBrowser(t), site.URL)
+	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/account-receipt")))
+	want := site.pages.ReceiptState("en", *receiptDone()).Text
+	_, err := chromedp.Run(b.Context,
+		chromedp.Poll[bool](`document.querySelector('[role=status]').textContent === `+quoteJS(want),
+			chromedp.WithPollingTimeout(20*time.Second)))
+	must(t, err)
+	if !evaluate[bool](t, b,
+		`document.querySelector('.receipt').matches('.done') && !document.querySelector('[data-receipt=reload]')`) {
+		t.Error("the receipt does not look complete")
+	}
+	b.quiet(t)
+}
+
+// The same page without JavaScript: a link to look again, and forms that do what they say.
+func TestBrowser_WithoutScripts(t *testing.T) {
+	site := newSite(t)
+	b := newTab(t, startBrowser(t), site.URL)
+	b.scripts(t, false)
+	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/account-receipt"),
+		chromedp.WaitVisible(chromedp.CSS(`[data-receipt=reload] a`)),
+		chromedp.Click(chromedp.CSS(`.device:not(.child) summary`)),
+		chromedp.SetValue(chromedp.CSS(`details[open] input[name=name]`), "Desk"),
+		chromedp.Click(chromedp.CSS(`details[open] button`)), chromedp.WaitVisible(chromedp.CSS(`.plain h1`))))
+	if post := site.lastPost(); post.Get("path") != "/account/rename" || post.Get("name") != "Desk" ||
+		post.Get("device") != sampleDevices()[0].ID {
+		t.Errorf("renaming posts %v", post)
+	}
+	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/account"),
+		chromedp.Click(chromedp.CSS(`form[action="/account/end"]:has(input[value="`+sampleDevices()[2].ID+`"]) button`)),
+		chromedp.WaitVisible(chromedp.CSS(`.plain h1`))))
+	if post := site.lastPost(); post.Get("path") != "/account/end" || post.Get("device") != sampleDevices()[2].ID {
+		t.Errorf("signing out posts %v", post)
+	}
+	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/sign-in"),
+		chromedp.SendKeys(chromedp.CSS("#username"), "alice"+kb.Tab+"correct horse"+kb.Enter),
+		chromedp.WaitVisible(chromedp.CSS(`.plain h1 + .lead`))))
+	post := site.lastPost()
+	if post.Get("path") != "/sign-in" || post.Get("username") != "alice" ||
+		post.Get("password") != "correct horse" || post.Get("device_name") != "Firefox on Linux" ||
+		post.Get("state") == "" || post.Has("shared") {
+		t.Errorf("signing in posts %v", post)
+	}
+	b.quiet(t)
+}
+
+// The keys of the console: / finds, ? explains; and the small things that the module does.
+func TestBrowser_Module(t *testing.T) {
+	site := newSite(t)
+	b := newTab(t, startBrowser(t), site.URL)
+	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/console-devices"), chromedp.KeyEvent("/")))
+	if id := evaluate[string](t, b, `document.activeElement.id`); id != "q" {
+		t.Errorf("/ leads to %q", id)
+	}
+	must(t, chromedp.Do(b.Context, chromedp.KeyEvent("?")))
+	if evaluate[bool](t, b, `document.getElementById('keys').open`) || evaluate[string](t, b,
+		`document.activeElement.value.at(-1)`) != "?" {
+		t.Error("? in a field must be a question mark")
+	}
+	evaluate[chromedp.Void](t, b, `document.activeElement.blur()`)
+	must(t, chromedp.Do(b.Context, chromedp.KeyEvent("?"), chromedp.WaitVisible(chromedp.CSS("#keys")),
+		chromedp.KeyEvent(kb.Escape),
+		chromedp.WaitNotVisible(chromedp.CSS("#keys"))))
+
+	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/sign-in"),
+		chromedp.Click(chromedp.CSS("button[data-show]"))))
+	if evaluate[string](t, b, `document.getElementById('password').type`) != "text" {
+		t.Error("the password does not show")
+	}
+	if evaluate[string](t, b, `document.querySelector('button[data-show]').ariaLabel`) != "Hide password" {
+		t.Error("the button does not say what it does")
+	}
+	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/account"),
+		chromedp.Click(chromedp.CSS("details[data-rename] summary")),
+		chromedp.WaitVisible(chromedp.CSS("details[open] input[name=name]")), chromedp.KeyEvent(kb.Escape),
+		chromedp.WaitNotPresent(chromedp.CSS("details[data-rename][open]"))))
+	if tag := evaluate[string](t, b, `document.activeElement.tagName`); tag != "SUMMARY" {
+		t.Errorf("after Escape the focus is on %s", tag)
+	}
+	b.quiet(t)
+}
+
+func quoteJS(s string) string { return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"` }
