@@ -25,10 +25,13 @@ const benchIssuer = "https://curfew.example"
 // benchVerifier is a verifier with fresh knowledge and one key, that follows nothing.
 func benchVerifier(b testing.TB, alg string) (*Verifier, func(n int) string) {
 	b.Helper()
-	v := &Verifier{cfg: Config{Issuer: benchIssuer, Audience: benchIssuer, Bound: time.Hour}, index: newIndex(), cache: newCache(10_000), start: time.Now(), ctx: context.Background()}
+	v := &Verifier{
+		cfg: Config{Issuer: benchIssuer, Audience: benchIssuer, Bound: time.Hour}, index: newIndex(),
+		cache: newCache(10_000), now: clocksSince(time.Now()), ctx: context.Background(),
+	}
 	v.keys = newKeySet(v)
 	now := v.now()
-	v.heard.Store(&reading{now, now.wall.Microseconds()})
+	v.lastHeartbeat.Store(&heartbeat{now, now.wall.Microseconds()})
 	var private crypto.Signer
 	var err error
 	switch alg {
@@ -45,9 +48,12 @@ func benchVerifier(b testing.TB, alg string) (*Verifier, func(n int) string) {
 	v.keys.keys = map[string]*key{"kid": {alg, private.Public()}}
 	return v, func(n int) string {
 		t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), jwt.MapClaims{
-			"iss": benchIssuer, "sub": fmt.Sprintf("0197a1b2-0000-7000-8000-%012d", n), "aud": benchIssuer, "exp": time.Now().Add(time.Hour).Unix(),
-			"iat": time.Now().Unix(), "jti": fmt.Sprint(n), "client_id": "web", "scope": "settings profile", "iat_us": time.Now().UnixMicro(),
-			"device_id": fmt.Sprintf("0197a1b2-0001-7000-8000-%012d", n), "rid": fmt.Sprintf("0197a1b2-0002-7000-8000-%012d", n),
+			"iss": benchIssuer, "sub": fmt.Sprintf("0197a1b2-0000-7000-8000-%012d", n), "aud": benchIssuer,
+			"exp": time.Now().Add(time.Hour).Unix(),
+			"iat": time.Now().Unix(), "jti": fmt.Sprint(n), "client_id": "web", "scope": "settings profile",
+			"iat_us":    time.Now().UnixMicro(),
+			"device_id": fmt.Sprintf("0197a1b2-0001-7000-8000-%012d", n),
+			"rid":       fmt.Sprintf("0197a1b2-0002-7000-8000-%012d", n),
 		})
 		t.Header["typ"], t.Header["kid"] = "at+jwt", "kid"
 		raw, err := t.SignedString(private)
@@ -66,7 +72,10 @@ func fill(v *Verifier, entries int) {
 		if n%4 == 0 {
 			level = levelUser
 		}
-		v.index.apply(level, fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:]), validFrom{1, forever, forever}, instant{})
+		v.index.apply(level, fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:]), validFrom{
+			1,
+			forever, forever,
+		}, instant{})
 	}
 }
 

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -12,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -20,7 +20,6 @@ const (
 	silence     = 20 * time.Second
 	backOffMin  = 100 * time.Millisecond
 	backOffMax  = 10 * time.Second
-	maxLine     = 64 << 10
 	pruneEvery  = time.Minute
 	ackAttempts = 5 * time.Second
 	// provedAfter is how long a stream lives before it counts as one that works.
@@ -29,7 +28,7 @@ const (
 
 // follow keeps the stream open. After a fault it waits, longer each time and never in step with others.
 func (v *Verifier) follow(ctx context.Context) {
-	wait := backOffMin
+	wait, least := backOffMin, backOffMin
 	for ctx.Err() == nil {
 		v.keys.refresh(ctx, v.keys.maxAge())
 		s, began := &stream{v: v}, time.Now()
@@ -37,9 +36,13 @@ func (v *Verifier) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if s.retry > 0 {
+			least = min(max(s.retry, backOffMin), backOffMax)
+		}
+		wait = max(wait, least)
 		// An answer of 200 proves nothing, anybody's portal gives it; a server may also end every stream in good order.
 		if s.first != 0 && time.Since(began) >= provedAfter {
-			wait = backOffMin
+			wait = least
 			if errors.Is(err, errResume) {
 				continue
 			}
@@ -60,6 +63,7 @@ var errResume = errors.New("a new token is needed")
 type stream struct {
 	v *Verifier
 	anchor
+	retry time.Duration // what the server asks to wait before the next one; 0 if it does not
 }
 
 func (s *stream) read(ctx context.Context) error {
@@ -77,12 +81,15 @@ func (s *stream) read(ctx context.Context) error {
 	defer cancel(nil)
 	watchdog := time.AfterFunc(silence, func() { cancel(errors.New("the stream is silent")) })
 	defer watchdog.Stop()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, meta.Feed+"?subscriber="+url.QueryEscape(v.cfg.Subscriber), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		meta.Feed+"?subscriber="+url.QueryEscape(v.cfg.Subscriber), nil)
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Accept", "text/event-stream")
+	// A proxy that compresses holds events back until it has enough of them.
+	r.Header.Set("Accept-Encoding", "identity")
 	r.Header.Set("Last-Event-ID", strconv.FormatInt(v.Seq(), 10))
 	s.at = v.now()
 	res, err := v.http.Do(r)
@@ -96,44 +103,15 @@ func (s *stream) read(ctx context.Context) error {
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s", meta.Feed, res.Status)
 	}
-	v.stats.connects.Add(1)
-	err = readEvents(res.Body, func() { watchdog.Reset(silence) }, s.handle)
-	return errors.Join(err, context.Cause(ctx))
-}
-
-// readEvents reads a text/event-stream as the HTML standard has it, section 9.2.6. alive is told of every line.
-func readEvents(in io.Reader, alive func(), handle func(kind string, data []byte) error) error {
-	lines := bufio.NewReaderSize(in, maxLine)
-	var kind string
-	var data []byte
-	for {
-		line, err := lines.ReadSlice('\n')
-		if err != nil {
-			return fmt.Errorf("the stream ended: %w", err) // bufio.ErrBufferFull: a line that is too long
-		}
-		alive()
-		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
-		if len(line) == 0 {
-			if len(data) > 0 {
-				if err := handle(kind, data[:len(data)-1]); err != nil {
-					return err
-				}
-			}
-			kind, data = "", data[:0]
-			continue
-		}
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		value = bytes.TrimPrefix(value, []byte(" "))
-		switch string(name) { // id is in the data too
-		case "event":
-			kind = string(value)
-		case "data":
-			if len(data)+len(value) > maxLine {
-				return errors.New("the stream sends an event that is too large")
-			}
-			data = append(append(data, value...), '\n')
-		}
+	if e := res.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return fmt.Errorf("%s comes in the encoding %q, which was not asked for: a proxy on the way must leave "+
+			"it alone", meta.Feed, e)
 	}
+	v.stats.connects.Add(1)
+	events := &eventStream{handle: s.handle, alive: func() { watchdog.Reset(silence) }}
+	err = events.readFrom(res.Body)
+	s.retry = events.retry
+	return errors.Join(err, context.Cause(ctx))
 }
 
 // handle takes one event of the stream.
@@ -141,53 +119,63 @@ func (s *stream) handle(kind string, data []byte) error {
 	v := s.v
 	switch kind {
 	case "revocation":
-		var e struct {
-			Seq       int64  `json:"seq"`
-			Level     string `json:"level"`
-			Subject   string `json:"subject"` // null for everyone
-			ValidFrom int64  `json:"valid_from"`
-			ExpiresAt int64  `json:"expires_at"`
-		}
-		if err := json.Unmarshal(data, &e); err != nil {
-			return fmt.Errorf("an event that cannot be read: %w", err)
-		}
-		now := v.instant(v.now())
-		v.index.apply(e.Level, e.Subject, newValidFrom(e.ValidFrom, e.ExpiresAt, now), now)
-		v.stats.events.Add(1)
-		v.advance(max(e.Seq, v.Seq()))
+		return v.handleRevocation(data)
 	case "heartbeat":
-		var h struct {
-			Seq  int64 `json:"seq"`
-			Time int64 `json:"time"`
-		}
-		if err := json.Unmarshal(data, &h); err != nil {
-			return fmt.Errorf("a heartbeat that cannot be read: %w", err)
-		}
-		if h.Time <= 0 || h.Time >= maxTime {
-			return fmt.Errorf("a heartbeat that says not when it was made: time %d", h.Time)
-		}
-		if h.Seq < v.Seq() {
-			v.log.Warn("the issuer's log became shorter; what is known stays known", "had", v.Seq(), "has", h.Seq)
-		}
-		v.advance(h.Seq)
-		return s.hear(h.Time, v.now())
+		return s.handleHeartbeat(data)
 	case "close":
-		var c struct {
-			Reason string `json:"reason"`
-		}
-		_ = json.Unmarshal(data, &c)
-		if c.Reason == "token_expired" || c.Reason == "token_revoked" {
+		o, _ := parseObject(data)
+		reason := (&fields{object: o}).text("reason")
+		if reason == "token_expired" || reason == "token_revoked" {
 			v.forgetToken()
 			return errResume
 		}
-		return fmt.Errorf("the server ended the stream: %s", c.Reason)
+		return fmt.Errorf("the server ended the stream: %s", reason)
 	}
 	return nil
 }
 
+// handleRevocation applies an event. One that cannot be read ends the stream: what was not understood must not be
+// vouched for by the next heartbeat.
+func (v *Verifier) handleRevocation(data []byte) error {
+	o, err := parseObject(data)
+	if err != nil {
+		return fmt.Errorf("an event that is no JSON: %.200q", data)
+	}
+	f := &fields{object: o}
+	seq, level, validFrom := f.integer("seq"), f.text("level"), f.integer("valid_from")
+	expires, _ := optional(f, "expires_at", f.integer)
+	subject := ""
+	if string(f.get("subject")) != "null" { // null for everyone
+		subject = f.text("subject")
+	}
+	if f.wrong {
+		return fmt.Errorf("an event that cannot be read: %.200q", data)
+	}
+	now := v.instant(v.now())
+	v.index.apply(level, subject, newValidFrom(validFrom, expires, now), now)
+	v.stats.events.Add(1)
+	v.advance(max(seq, v.Seq()))
+	return nil
+}
+
+func (s *stream) handleHeartbeat(data []byte) error {
+	v := s.v
+	o, err := parseObject(data)
+	f := &fields{object: o}
+	seq, made := f.integer("seq"), f.integer("time")
+	if err != nil || f.wrong || made <= 0 || made >= maxTime {
+		return fmt.Errorf("a heartbeat that says not when it was made: %.200q", data)
+	}
+	if seq < v.Seq() {
+		v.log.Warn("the issuer's log became shorter; what is known stays known", "had", v.Seq(), "has", seq)
+	}
+	v.advance(seq)
+	return s.hear(made, v.now())
+}
+
 // advance says that everything up to seq has been applied.
 func (v *Verifier) advance(seq int64) {
-	if v.seq.Swap(seq) == seq && v.heard.Load() != nil {
+	if v.seq.Swap(seq) == seq && v.lastHeartbeat.Load() != nil {
 		return
 	}
 	select {

@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"regexp"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,102 +12,8 @@ import (
 	"time"
 )
 
-// stub is an issuer in memory, for tests in which time is synctest's. feed writes the n-th stream, which ends when it returns.
-type stub struct {
-	feed                           func(n int, s *wire)
-	keys                           func(ctx context.Context)
-	streams, tokens, fetches, open atomic.Int64
-}
-
-// wire is the server's end of a stream.
-type wire struct {
-	io.Writer
-	ctx  context.Context
-	seq  int64
-	skew time.Duration // of the server's clock
-}
-
-func (w *wire) beat(made time.Time) {
-	fmt.Fprintf(w, "event: heartbeat\ndata: {\"seq\":%d,\"time\":%d}\n\n", w.seq, made.Add(w.skew).UnixMicro())
-}
-
-func (w *wire) revoke(device string, life time.Duration) {
-	w.seq++
-	now := time.Now().Add(w.skew)
-	fmt.Fprintf(w, "event: revocation\ndata: {\"seq\":%d,\"level\":\"device\",\"subject\":%q,\"valid_from\":%d,\"expires_at\":%d}\n\n", w.seq, device, now.UnixMicro(), now.Add(life).UnixMicro())
-}
-
-// beats sends a heartbeat now and every 5 s.
-func (w *wire) beats(d time.Duration) {
-	for end := time.Now().Add(d); w.ctx.Err() == nil && time.Now().Before(end); time.Sleep(5 * time.Second) {
-		w.beat(time.Now())
-	}
-}
-
-func (s *stub) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer := func(status int, body string) (*http.Response, error) {
-		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
-	}
-	switch r.URL.Path {
-	case "/.well-known/oauth-authorization-server":
-		return answer(200, `{"issuer":"`+benchIssuer+`","token_endpoint":"`+benchIssuer+`/token","introspection_endpoint":"`+benchIssuer+
-			`/introspect","jwks_uri":"`+benchIssuer+`/jwks","revocation_feed_endpoint":"`+benchIssuer+`/feed","revocation_ack_endpoint":"`+benchIssuer+`/ack"}`)
-	case "/token":
-		s.tokens.Add(1)
-		return answer(200, `{"access_token":"x","expires_in":300}`)
-	case "/jwks":
-		s.fetches.Add(1)
-		s.open.Add(1)
-		defer s.open.Add(-1)
-		if s.keys != nil {
-			s.keys(r.Context())
-			return nil, r.Context().Err()
-		}
-		return answer(200, `{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`)
-	case "/ack":
-		return answer(204, "")
-	case "/feed":
-		out, in := io.Pipe()
-		n := int(s.streams.Add(1))
-		context.AfterFunc(r.Context(), func() { in.CloseWithError(context.Cause(r.Context())) })
-		go func() {
-			s.feed(n, &wire{Writer: in, ctx: r.Context()})
-			in.Close()
-		}()
-		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: out, Request: r}, nil
-	}
-	return answer(404, "")
-}
-
-// inMemory runs a test beside a verifier that follows a stub, in synctest's time.
-func inMemory(t *testing.T, s *stub, test func(t *testing.T, v *Verifier)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		v, err := New(Config{
-			Issuer: benchIssuer, ClientID: "api", ClientSecret: "x", WhenStale: StaleReject,
-			HTTPClient: &http.Client{Transport: s}, Logger: slog.New(slog.DiscardHandler),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer time.Sleep(time.Minute) // until the stub's goroutines have noticed
-		defer v.Close()
-		synctest.Wait()
-		test(t, v)
-	})
-}
-
-// remembered is a token whose signature was right.
-func remembered(v *Verifier, device string, life time.Duration) string {
-	now := time.Now().UnixMicro()
-	c := &Claims{DeviceID: device, Subject: "anna", IssuedMicros: now, issued: now, expires: now + life.Microseconds()}
-	c.device, c.deviceIsUUID = parseUUID(device)
-	_, epoch := v.cache.get(device)
-	v.cache.put(device, c, epoch)
-	return device
-}
-
-// Something on the way holds the heartbeats up for a minute. They are as old as they are when they come; a new stream helps.
+// Something on the way holds the heartbeats up for a minute. They are as old as they are when they come; a new stream
+// helps.
 func TestStaleness_HeartbeatsHeldUp(t *testing.T) {
 	const late = 59700 * time.Millisecond
 	s := &stub{feed: func(n int, w *wire) {
@@ -151,7 +52,8 @@ func TestStaleness_HeartbeatsHeldUp(t *testing.T) {
 	})
 }
 
-// A first stream that needs long for the past events is followed by one that does not, else its heartbeats would seem late for ever.
+// A first stream that needs long for the past events is followed by one that does not, else its heartbeats would seem
+// late for ever.
 func TestStaleness_LongPast(t *testing.T) {
 	s := &stub{feed: func(n int, w *wire) {
 		if n == 1 {
@@ -198,8 +100,8 @@ func TestStaleness_Jitter(t *testing.T) {
 	}
 }
 
-// The database's clock jumps an hour ahead, and back. What is signed out stays so, what is alive is accepted soon after, and
-// the knowledge is never younger than it is.
+// The database's clock jumps an hour ahead, and back. What is signed out stays so, what is alive is accepted soon
+// after, and the knowledge is never younger than it is.
 func TestClock_DatabaseJumps(t *testing.T) {
 	var mu sync.Mutex
 	var skew time.Duration
@@ -219,13 +121,14 @@ func TestClock_DatabaseJumps(t *testing.T) {
 	}}
 	inMemory(t, s, func(t *testing.T, v *Verifier) {
 		time.Sleep(time.Second)
-		started := v.start
+		began := time.Now().Add(-time.Second)
 		for _, step := range []time.Duration{time.Hour, 0, -time.Hour, 0} {
 			jump(step)
 			for range 60 {
 				time.Sleep(time.Second)
 				v.index.prune(v.instant(v.now()))
-				if v.Staleness() > 15*time.Second && v.Staleness() < 59*time.Minute { // for an hour only until the new stream
+				if v.Staleness() > 15*time.Second &&
+					v.Staleness() < 59*time.Minute { // for an hour only until the new stream
 					t.Fatalf("clock at %v: stale for %v", step, v.Staleness())
 				}
 			}
@@ -233,7 +136,7 @@ func TestClock_DatabaseJumps(t *testing.T) {
 				t.Fatalf("clock at %v: a minute later stale for %v, offset %v", step, v.Staleness(), v.ClockOffset())
 			}
 		}
-		dead := &Claims{DeviceID: testUUID(1), IssuedMicros: started.UnixMicro()}
+		dead := &Claims{DeviceID: testUUID(1), IssuedMicros: began.UnixMicro()}
 		dead.device, dead.deviceIsUUID = parseUUID(dead.DeviceID)
 		if !v.index.revoked(dead) {
 			t.Fatal("a sign-out was forgotten while its tokens live")
@@ -261,14 +164,16 @@ func TestClock_OwnClocksJump(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := v.instant(at(2*time.Second, 2*time.Second))
-	v.index.apply(levelUser, testUUID(1), newValidFrom(at(0, 2*time.Second).wall.Microseconds(), at(0, 5*time.Minute).wall.Microseconds(), begin), begin)
+	v.index.apply(levelUser, testUUID(1), newValidFrom(at(0, 2*time.Second).wall.Microseconds(), at(0, 5*time.Minute).
+		wall.Microseconds(), begin), begin)
 	for _, tc := range []struct {
 		name string
 		now  moment
 		age  time.Duration
 	}{
 		{"nothing", at(11*time.Second, 11*time.Second), 10 * time.Second},
-		{"suspended for an hour, or set ahead", at(11*time.Second, time.Hour+11*time.Second), time.Hour + 10*time.Second},
+		{"suspended for an hour, or set ahead", at(11*time.Second, time.Hour+11*time.Second), time.Hour +
+			10*time.Second},
 		{"set back an hour", at(11*time.Second, 11*time.Second-time.Hour), 10 * time.Second},
 	} {
 		server, age := v.clock(tc.now)
@@ -313,8 +218,8 @@ func TestHeartbeat_WithoutTime(t *testing.T) {
 	}
 }
 
-// A stale verifier refuses. While an event and the heartbeat after it come in, there is no moment at which the token that the
-// event ends is accepted.
+// A stale verifier refuses. While an event and the heartbeat after it come in, there is no moment at which the token
+// that the event ends is accepted.
 func TestVerify_EventAndHeartbeatBetween(t *testing.T) {
 	v := quiet()
 	v.cfg.WhenStale, v.cfg.Bound = StaleReject, time.Minute
@@ -322,7 +227,7 @@ func TestVerify_EventAndHeartbeatBetween(t *testing.T) {
 	token := remembered(v, device, time.Hour)
 	for range 3000 {
 		v.index, v.seq = newIndex(), atomic.Int64{}
-		v.heard.Store(nil)
+		v.lastHeartbeat.Store(nil)
 		var all sync.WaitGroup
 		var told atomic.Bool
 		for range 4 {
@@ -338,7 +243,8 @@ func TestVerify_EventAndHeartbeatBetween(t *testing.T) {
 		}
 		now := time.Now().UnixMicro()
 		s := opened(v)
-		_ = s.handle("revocation", fmt.Appendf(nil, `{"seq":1,"level":"device","subject":%q,"valid_from":%d,"expires_at":%d}`, device, now, now+1e9))
+		_ = s.handle("revocation", fmt.Appendf(nil,
+			`{"seq":1,"level":"device","subject":%q,"valid_from":%d,"expires_at":%d}`, device, now, now+1e9))
 		_ = s.handle("heartbeat", fmt.Appendf(nil, `{"seq":1,"time":%d}`, now))
 		told.Store(true)
 		all.Wait()
@@ -348,11 +254,14 @@ func TestVerify_EventAndHeartbeatBetween(t *testing.T) {
 	}
 }
 
-// Whatever answers in the server's place, the verifier waits between its tries, longer each time; and a stream that was one
-// is resumed at once when only the token is over.
+// Whatever answers in the server's place, the verifier waits between its tries, longer each time; and a stream that was
+// one is resumed at once when only the token is over.
 func TestFeed_WaitsBetweenTries(t *testing.T) {
 	for name, feed := range map[string]func(n int, w *wire){
-		"a new token each time": func(_ int, w *wire) { fmt.Fprint(w, "event: close\ndata: {\"reason\":\"token_expired\"}\n\n") },
+		"a new token each time": func(_ int, w *wire) {
+			fmt.Fprint(w,
+				"event: close\ndata: {\"reason\":\"token_expired\"}\n\n")
+		},
 		"a heartbeat, then a new token": func(_ int, w *wire) {
 			w.beat(time.Now())
 			fmt.Fprint(w, "event: close\ndata: {\"reason\":\"token_expired\"}\n\n")
@@ -376,9 +285,51 @@ func TestFeed_WaitsBetweenTries(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if s.streams.Load() != 11 || s.tokens.Load() != 11 || v.Staleness() != 0 {
-			t.Errorf("in 10 minutes %d streams, %d tokens; stale for %v", s.streams.Load(), s.tokens.Load(), v.Staleness())
+			t.Errorf("in 10 minutes %d streams, %d tokens; stale for %v", s.streams.Load(), s.tokens.Load(),
+				v.Staleness())
 		}
 	})
+}
+
+// The feed is asked for uncompressed, and an answer that is compressed all the same is no feed.
+func TestFeed_Encoding(t *testing.T) {
+	for encoding, fresh := range map[string]bool{"": true, "identity": true, "gzip": false} {
+		s := &stub{feed: func(_ int, w *wire) { w.beats(time.Hour) }, encoding: encoding}
+		inMemory(t, s, func(t *testing.T, v *Verifier) {
+			time.Sleep(time.Second)
+			if asked := s.asked.Load().Header.Get("Accept-Encoding"); asked != "identity" {
+				t.Errorf("asked for %q", asked)
+			}
+			if (v.Staleness() < time.Minute) != fresh {
+				t.Errorf("Content-Encoding %q: stale for %v", encoding, v.Staleness())
+			}
+		})
+	}
+}
+
+// The server says how long to wait before the next request: not less, and within our own bounds.
+func TestFeed_Retry(t *testing.T) {
+	for _, tc := range []struct {
+		retry       string
+		least, most int64 // streams in two minutes, of 3.5 s each
+	}{
+		{"", 30, 34}, {"0", 30, 34}, {"x", 30, 34}, {"99999999999999999999", 30, 34}, {"5000", 14, 20}, {
+			"3600000",
+			9, 14,
+		},
+	} {
+		s := &stub{feed: func(_ int, w *wire) {
+			fmt.Fprintf(w, "retry: %s\n\n", tc.retry)
+			w.beat(time.Now())
+			time.Sleep(3500 * time.Millisecond)
+		}}
+		inMemory(t, s, func(t *testing.T, _ *Verifier) {
+			time.Sleep(2 * time.Minute)
+			if n := s.streams.Load(); n < tc.least || n > tc.most {
+				t.Errorf("retry %q: %d streams in two minutes, want %d to %d", tc.retry, n, tc.least, tc.most)
+			}
+		})
+	}
 }
 
 // Close ends a fetch of the keys that is under way, and lets none begin.
@@ -398,50 +349,12 @@ func TestClose_KeyFetches(t *testing.T) {
 			t.Errorf("%d fetches are under way after Close", s.open.Load())
 		}
 		time.Sleep(time.Minute)
-		if _, err := v.Verify(t.Context(), "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6IngifQ.e30.AAAA"); !errors.Is(err, ErrUnknownKey) {
+		if _, err := v.Verify(t.Context(),
+			"eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6IngifQ.e30.AAAA"); Code(err) != "unavailable" {
 			t.Error(err)
 		}
 		if synctest.Wait(); s.fetches.Load() != fetches {
 			t.Error("a fetch began after Close")
 		}
 	})
-}
-
-// The default name is a valid one, not another's, and keeps the end of the host's name, which tells pods apart.
-func TestDefaultSubscriber(t *testing.T) {
-	valid := regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-	for host, part := range map[string]string{
-		"": "", "web-1": "web-1-", "a host ü": "a-host-", strings.Repeat("orders-api-in-the-north-", 4) + "7d9f-x2x4k": "north-7d9f-x2x4k-",
-	} {
-		one, other := defaultSubscriber(host), defaultSubscriber(host)
-		if one == other || !valid.MatchString(one) || !strings.Contains(one, part) {
-			t.Errorf("%q: %q, %q", host, one, other)
-		}
-	}
-	var names []string
-	for range 2 {
-		v, err := New(Config{Issuer: "http://127.0.0.1:1", ClientID: "api", ClientSecret: "x", Logger: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		names = append(names, v.cfg.Subscriber)
-		v.Close()
-	}
-	if names[0] == names[1] {
-		t.Errorf("two verifiers are called %q", names[0])
-	}
-}
-
-type otherTransport struct{ http.RoundTripper }
-
-// A program may have put something of its own in http.DefaultTransport.
-func TestNew_OtherDefaultTransport(t *testing.T) {
-	was := http.DefaultTransport
-	defer func() { http.DefaultTransport = was }()
-	http.DefaultTransport = otherTransport{was}
-	v, err := New(Config{Issuer: "http://127.0.0.1:1", ClientID: "api", ClientSecret: "x", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.Close()
 }

@@ -18,45 +18,60 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
 // FuzzReadEvents: whatever a stream sends, the reader ends with an error, holds no event above its bound, keeps its own
-// memory out of the handler's hands, and reads the same whether lines end with LF or CRLF.
+// memory out of the handler's hands, and reads the same whether lines end with LF, CR LF or CR, and however they come.
 func FuzzReadEvents(f *testing.F) {
 	for _, seed := range []string{
-		"", "\n", "\n\n\n", ":\n\n", ": the log cannot be read\n\n", "data\n\n", "data:\n\n", "data: a\ndata:b\n\n", "data: a\r\n\r\n", "event\ndata: x\n\n",
+		"", "\n", "\n\n\n", ":\n\n", ": the log cannot be read\n\n", "data\n\n", "data:\n\n", "data: a\ndata:b\n\n",
+		"data: a\r\n\r\n", "event\ndata: x\n\n",
 		"id: 42\nevent: revocation\ndata: {\"seq\":42,\"level\":\"user\",\"subject\":\"0197a1b2-0000-7000-8000-000000000001\",\"valid_from\":1795209600000000,\"expires_at\":1795209912000000}\n\n",
 		"event: heartbeat\ndata: {\"seq\":42,\"time\":1795209600123456}\n\nevent: close\ndata: {\"reason\":\"token_expired\"}\n\n",
-		"event: revocation\ndata: {\"seq\":1,\"level\":\"everyone\",\"subject\":null,\"valid_from\":-1}\n\n", "event: heartbeat\ndata: {\"seq\":1e99}\n\n",
-		"event: x\n\ndata: y\n\n", "data: cut off", strings.Repeat("a", maxLine), strings.Repeat("data: "+strings.Repeat("b", 1000)+"\n", 70) + "\n",
+		"event: revocation\ndata: {\"seq\":1,\"level\":\"everyone\",\"subject\":null,\"valid_from\":-1}\n\n",
+		"event: heartbeat\ndata: {\"seq\":1e99}\n\n",
+		"event: x\n\ndata: y\n\n", "data: cut off", strings.Repeat("a", maxLine),
+		strings.Repeat("data: "+strings.Repeat("b", 1000)+"\n", 70) + "\n",
 	} {
 		f.Add([]byte(seed))
 	}
 	type got struct{ kind, data string }
-	read := func(t *testing.T, in []byte) (all []got, err error) {
-		err = readEvents(bytes.NewReader(in), func() {}, func(kind string, data []byte) error {
+	read := func(t *testing.T, from io.Reader) (all []got, err error) {
+		events := &eventStream{alive: func() {}, handle: func(kind string, data []byte) error {
 			if len(data) > maxLine {
 				t.Fatalf("an event of %d bytes", len(data))
 			}
 			all = append(all, got{kind, string(data)})
 			return nil
-		})
+		}}
+		err = events.readFrom(from)
+		if cap(events.line) > 2*maxLine || cap(events.data) > 3*maxLine {
+			t.Fatalf("%d and %d bytes are held", cap(events.line), cap(events.data))
+		}
 		if err == nil {
 			t.Fatal("a stream that ended without an error")
 		}
 		return all, err
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		all, err := read(t, in)
+		all, err := read(t, bytes.NewReader(in))
 		if bytes.Contains(in, []byte("\r")) || len(in) > maxLine/2 {
 			return
 		}
-		again, errAgain := read(t, bytes.ReplaceAll(in, []byte("\n"), []byte("\r\n")))
-		if !slices.Equal(all, again) || err.Error() != errAgain.Error() {
-			t.Fatalf("%q, %v\nwith CRLF %q, %v", all, err, again, errAgain)
+		for _, end := range []string{"\r\n", "\r"} {
+			again, errAgain := read(t, bytes.NewReader(bytes.ReplaceAll(in, []byte("\n"), []byte(end))))
+			if !slices.Equal(all, again) || err.Error() != errAgain.Error() {
+				t.Fatalf("%q, %v\nwith %q %q, %v", all, err, end, again, errAgain)
+			}
 		}
-		// Whatever the events say, the verifier stands, its index never takes back what it knows, and doubles change nothing.
+		if again, errAgain := read(t, iotest.OneByteReader(bytes.NewReader(in))); !slices.Equal(all, again) ||
+			err.Error() != errAgain.Error() {
+			t.Fatalf("%q, %v\nbyte by byte %q, %v", all, err, again, errAgain)
+		}
+		// Whatever the events say, the verifier stands, its index never takes back what it knows, and doubles change
+		// nothing.
 		v := quiet()
 		s := opened(v)
 		subject := "0197a1b2-0000-7000-8000-000000000001"
@@ -67,7 +82,8 @@ func FuzzReadEvents(f *testing.F) {
 			}
 			entries, seq := v.index.entries(), v.Seq()
 			if err := s.handle(e.kind, []byte(e.data)); err != nil || v.index.entries() != entries || v.Seq() != seq {
-				t.Fatalf("%q a second time: %v, %d entries were %d, seq %d was %d", e.data, err, v.index.entries(), entries, v.Seq(), seq)
+				t.Fatalf("%q a second time: %v, %d entries were %d, seq %d was %d", e.data, err, v.index.entries(),
+					entries, v.Seq(), seq)
 			}
 		}
 		u, _ := parseUUID(subject)
@@ -80,8 +96,9 @@ func FuzzReadEvents(f *testing.F) {
 // quiet is a verifier that follows nothing and logs nothing.
 func quiet() *Verifier {
 	v := &Verifier{
-		cfg: Config{Issuer: benchIssuer, Audience: benchIssuer, Bound: time.Hour}, log: slog.New(slog.DiscardHandler), index: newIndex(), cache: newCache(100),
-		start: time.Now(), applied: make(chan struct{}, 1), ctx: context.Background(),
+		cfg: Config{Issuer: benchIssuer, Audience: benchIssuer, Bound: time.Hour},
+		log: slog.New(slog.DiscardHandler), index: newIndex(), cache: newCache(100),
+		now: clocksSince(time.Now()), applied: make(chan struct{}, 1), ctx: context.Background(),
 	}
 	v.keys = newKeySet(v)
 	v.keys.fetched = time.Now().Add(24 * time.Hour) // so that an unknown key id asks nobody
@@ -95,16 +112,17 @@ func opened(v *Verifier) *stream { return &stream{v: v, anchor: anchor{at: v.now
 // FuzzCheck: no string makes the parser fall over; every error is one of ours; what is accepted is one of the genuine
 // tokens, character for character; and a body that is read with a right signature has what the rule needs.
 func FuzzCheck(f *testing.F) {
-	// The same key and token in every process of the fuzzer, and nothing remembered from one input to the next: else the
-	// same input takes another way each time, and the fuzzer spends its time on making "new" inputs shorter.
+	// The same key and token in every process of the fuzzer, and nothing remembered from one input to the next: else
+	// the same input takes another way each time, and the fuzzer spends its time on making "new" inputs shorter.
 	v, b64 := quiet(), base64.RawURLEncoding.EncodeToString
 	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		f.Fatal(err)
 	}
 	v.keys.keys["kid"] = &key{"ES256", private.Public()}
-	genuine := b64([]byte(`{"alg":"ES256","typ":"at+jwt","kid":"kid"}`)) + "." + b64([]byte(`{"iss":"`+benchIssuer+`","sub":"0197a1b2-0000-7000-8000-000000000001","aud":"`+benchIssuer+
-		`","exp":1795213200,"iat":1795209600,"jti":"1","client_id":"web","scope":"settings","iat_us":1795209600000000,"device_id":"0197a1b2-0001-7000-8000-000000000001"}`))
+	genuine := b64([]byte(`{"alg":"ES256","typ":"at+jwt","kid":"kid"}`)) + "." +
+		b64([]byte(`{"iss":"`+benchIssuer+`","sub":"0197a1b2-0000-7000-8000-000000000001","aud":"`+benchIssuer+
+			`","exp":1795213200,"iat":1795209600,"jti":"1","client_id":"web","scope":"settings","iat_us":1795209600000000,"device_id":"0197a1b2-0001-7000-8000-000000000001"}`))
 	sum := sha256.Sum256([]byte(genuine))
 	signature, err := private.Sign(nil, sum[:], crypto.SHA256) // without randomness, RFC 6979
 	if err != nil {
@@ -120,24 +138,25 @@ func FuzzCheck(f *testing.F) {
 	}
 	part := strings.Split(genuine, ".")
 	for _, seed := range []string{
-		"", ".", "..", "...", "a.b.c", genuine, genuine + "=", genuine + "\n", " " + genuine, genuine[:len(genuine)-1] + "_", part[0] + "." + part[1] + ".",
+		"", ".", "..", "...", "a.b.c", genuine, genuine + "=", genuine + "\n", " " + genuine,
+		genuine[:len(genuine)-1] + "_", part[0] + "." + part[1] + ".",
 		b64([]byte(`{"alg":"none","typ":"at+jwt","kid":"kid"}`)) + "." + part[1] + ".",
 		b64([]byte(`{"alg":"ES256","typ":"AT+JWT","kid":"kid"}`)) + "." + part[1] + "." + part[2],
 		b64([]byte(`{"alg":"ES256","typ":"at+jwt","kid":"other","crit":null}`)) + "." + part[1] + "." + part[2],
 		b64([]byte(`{"alg":"ES256","typ":"at+jwt","kid":"kid","alg":"EdDSA"}`)) + "." + part[1] + "." + part[2],
 		b64([]byte(`{"iss":"i","sub":"s","aud":["a","b"],"exp":1e300,"iat":-1e300,"nbf":1e999,"jti":"j","client_id":"c","iat_us":9223372036854775807}`)),
-		b64([]byte(`{"iss":"i","sub":"s","aud":"a","exp":1,"iat":1,"jti":"j","client_id":"c","iat_us":1.5}`)), b64([]byte(`{"aud":{}}`)), b64([]byte("[]")),
+		b64([]byte(`{"iss":"i","sub":"s","aud":"a","exp":1,"iat":1,"jti":"j","client_id":"c","iat_us":1.5}`)),
+		b64([]byte(`{"aud":{}}`)), b64([]byte("[]")),
 	} {
 		f.Add(seed)
 	}
-	ours := []error{ErrMalformed, ErrType, ErrUnknownKey, ErrSignature, ErrIssuer, ErrAudience, ErrClaims}
 	f.Fuzz(func(t *testing.T, token string) {
 		clear(v.keys.headers)
 		claims, err := v.check(context.Background(), token)
 		switch {
 		case err == nil && token != genuine:
 			t.Fatalf("%q was accepted: %+v", token, claims)
-		case err != nil && !slices.ContainsFunc(ours, func(e error) bool { return errors.Is(err, e) }):
+		case err != nil && Code(err) == "":
 			t.Fatalf("%q: an error of somebody else's: %v", token, err)
 		case err != nil && claims != nil:
 			t.Fatalf("%q: claims beside %v", token, err)
@@ -147,11 +166,15 @@ func FuzzCheck(f *testing.F) {
 		if err != nil {
 			body = token
 		}
-		claims, err = parseClaims(body)
+		o, err := decodeObject(body)
 		if err != nil {
 			return
 		}
-		if claims.Issuer == "" || claims.Subject == "" || claims.ID == "" || claims.ClientID == "" || len(claims.Audience) == 0 || claims.IssuedMicros <= 0 {
+		if claims, err = parseClaims(o); err != nil {
+			return
+		}
+		if claims.Issuer == "" || claims.Subject == "" || claims.ID == "" || claims.ClientID == "" ||
+			len(claims.Audience) == 0 || claims.IssuedMicros <= 0 {
 			t.Fatalf("%q: a claim is missing: %+v", body, claims)
 		}
 		raw, err := decode(body)
@@ -181,7 +204,8 @@ func TestClock_TwoMinutesWrong(t *testing.T) {
 		}
 		beat := func(d time.Duration) {
 			t.Helper()
-			if err := opened(v).handle("heartbeat", fmt.Appendf(nil, `{"seq":1,"time":%d}`, time.Now().Add(d).UnixMicro())); err != nil {
+			if err := opened(v).handle("heartbeat", fmt.Appendf(nil, `{"seq":1,"time":%d}`, time.Now().Add(d).
+				UnixMicro())); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -231,16 +255,18 @@ func TestClock_TwoMinutesWrong(t *testing.T) {
 	}
 }
 
-// Every event doubled, and the whole stream replayed from the beginning: the outcome is that of hearing each once. An older
-// event that comes after a newer one takes nothing back, and no double moves the position or adds an entry.
+// Every event doubled, and the whole stream replayed from the beginning: the outcome is that of hearing each once. An
+// older event that comes after a newer one takes nothing back, and no double moves the position or adds an entry.
 func TestEvents_DoubledOrReplayed(t *testing.T) {
 	const anna, phone = "0197a1b2-0000-7000-8000-000000000001", "0197a1b2-0001-7000-8000-000000000001"
 	event := func(seq int64, level, subject string, validFrom int64) string {
 		return fmt.Sprintf("id: %d\nevent: revocation\ndata: {\"seq\":%[1]d,\"level\":%q,\"subject\":%s,\"valid_from\":%d,\"expires_at\":4102444800000000}\n\n", seq, level, subject, validFrom)
 	}
 	events := []string{
-		event(1, levelDevice, `"`+phone+`"`, 100), event(2, levelUser, `"`+anna+`"`, 200), event(3, levelClient, `"web"`, 300),
-		event(4, levelDevice, `"`+phone+`"`, 400), event(5, levelEveryone, "null", 50), event(6, levelUser, `"`+anna+`"`, 600),
+		event(1, levelDevice, `"`+phone+`"`, 100), event(2, levelUser, `"`+anna+`"`, 200), event(3, levelClient,
+			`"web"`, 300),
+		event(4, levelDevice, `"`+phone+`"`, 400), event(5, levelEveryone, "null", 50), event(6, levelUser,
+			`"`+anna+`"`, 600),
 	}
 	beat := "event: heartbeat\ndata: {\"seq\":6,\"time\":1795209600123456}\n\n"
 	var once, doubled string
@@ -250,13 +276,15 @@ func TestEvents_DoubledOrReplayed(t *testing.T) {
 	}
 	outcome := func(stream string) string {
 		v := quiet()
-		if err := readEvents(strings.NewReader(stream), func() {}, opened(v).handle); !errors.Is(err, io.EOF) {
+		events := &eventStream{alive: func() {}, handle: opened(v).handle}
+		if err := events.readFrom(strings.NewReader(stream)); !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		said := fmt.Sprintf("seq %d, %d entries", v.Seq(), v.index.entries())
 		for _, c := range []Claims{
-			{DeviceID: phone, Subject: "0197a1b2-0000-7000-8000-000000000002", ClientID: "other"}, // ended by its device
-			{DeviceID: "0197a1b2-0001-7000-8000-000000000002", Subject: anna, ClientID: "other"},  // by its user
+			{DeviceID: phone, Subject: "0197a1b2-0000-7000-8000-000000000002", ClientID: "other"},
+			// ended by its device
+			{DeviceID: "0197a1b2-0001-7000-8000-000000000002", Subject: anna, ClientID: "other"}, // by its user
 			{Subject: "web", ClientID: "web"},     // by its client
 			{Subject: "other", ClientID: "other"}, // by everyone's
 		} {
@@ -271,7 +299,8 @@ func TestEvents_DoubledOrReplayed(t *testing.T) {
 	}
 	want := outcome(once + beat)
 	for name, stream := range map[string]string{
-		"doubled": doubled + beat, "replayed": once + beat + once + beat, "doubled and replayed": doubled + beat + doubled + doubled + beat,
+		"doubled": doubled + beat, "replayed": once + beat + once + beat, "doubled and replayed": doubled + beat +
+			doubled + doubled + beat,
 		"replayed without a heartbeat": once + once, "an old one again": once + events[0] + events[1] + beat,
 	} {
 		if got := outcome(stream); got != want {

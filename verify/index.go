@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// index holds the newest valid_from of each subject that was revoked and may still matter. Readers take a read lock; a writer
-// makes another table beside the one in use and holds them up only to exchange the two.
+// index holds the newest valid_from of each subject that was revoked and may still matter. Readers take a read lock; a
+// writer makes another table beside the one in use and holds them up only to exchange the two.
 //
 // A slot is 33 bytes, and between a half and three quarters of the slots are in use: 44 to 66 bytes an entry.
 type index struct {
@@ -20,9 +20,9 @@ type index struct {
 }
 
 type validFrom struct {
-	micros  int64
-	expires uint32 // when the last token that it ends has expired, by the server's clock
-	held    uint32 // not forgotten before, by ours: the server's clock may jump ahead, and back
+	micros    int64
+	expires   uint32 // when the last token that it ends has expired, by the server's clock
+	keepUntil uint32 // seconds by our clock, before which it is not forgotten: the server's clock may jump ahead, and back
 }
 
 const forever = 1<<32 - 1
@@ -30,7 +30,9 @@ const forever = 1<<32 - 1
 // instant is a point in time in seconds, by the server's clock and by ours.
 type instant struct{ server, local uint32 }
 
-func (v validFrom) over(now instant) bool { return v.expires <= now.server && v.held <= now.local }
+func (v validFrom) forgettable(now instant) bool {
+	return v.expires <= now.server && v.keepUntil <= now.local
+}
 
 // newValidFrom takes microseconds of the server's clock; expires may be missing.
 func newValidFrom(micros, expires int64, now instant) validFrom {
@@ -46,13 +48,13 @@ type uuid [16]byte
 
 // table is a hash table with open addressing. Nothing is ever taken out of it: it is replaced by one without the dead.
 type table struct {
-	seed    maphash.Seed
-	tags    []uint8 // 0 is an empty slot, else some bits of the hash: what is not there is seen without the rest
-	keys    []uuid
-	micros  []int64
-	expires []uint32
-	held    []uint32
-	used    int
+	seed      maphash.Seed
+	tags      []uint8 // 0 is an empty slot, else some bits of the hash: what is not there is seen without the rest
+	keys      []uuid
+	micros    []int64
+	expires   []uint32
+	keepUntil []uint32
+	used      int
 }
 
 const tableMin = 64
@@ -61,7 +63,8 @@ func newTable(slots int) *table {
 	slots = max(slots, tableMin)
 	return &table{
 		seed: maphash.MakeSeed(), tags: make([]uint8, slots),
-		keys: make([]uuid, slots), micros: make([]int64, slots), expires: make([]uint32, slots), held: make([]uint32, slots),
+		keys: make([]uuid, slots), micros: make([]int64, slots), expires: make([]uint32, slots), keepUntil: make([]uint32,
+			slots),
 	}
 }
 
@@ -94,10 +97,10 @@ func (t *table) put(key uuid, v validFrom) {
 	}
 	t.micros[at] = max(t.micros[at], v.micros)
 	t.expires[at] = max(t.expires[at], v.expires)
-	t.held[at] = max(t.held[at], v.held)
+	t.keepUntil[at] = max(t.keepUntil[at], v.keepUntil)
 }
 
-func (t *table) at(i int) validFrom { return validFrom{t.micros[i], t.expires[i], t.held[i]} }
+func (t *table) at(i int) validFrom { return validFrom{t.micros[i], t.expires[i], t.keepUntil[i]} }
 
 // full: one more would make the ways long.
 func (t *table) full() bool { return t.used+1 > len(t.keys)/4*3 }
@@ -106,7 +109,7 @@ func (t *table) full() bool { return t.used+1 > len(t.keys)/4*3 }
 func (t *table) without(now instant) *table {
 	next := newTable(2*(t.used-t.dead(now)) + 2)
 	for i, tag := range t.tags {
-		if tag != 0 && !t.at(i).over(now) {
+		if tag != 0 && !t.at(i).forgettable(now) {
 			next.put(t.keys[i], t.at(i))
 		}
 	}
@@ -115,7 +118,7 @@ func (t *table) without(now instant) *table {
 
 func (t *table) dead(now instant) (n int) {
 	for i, tag := range t.tags {
-		if tag != 0 && t.at(i).over(now) {
+		if tag != 0 && t.at(i).forgettable(now) {
 			n++
 		}
 	}
@@ -154,13 +157,13 @@ func (x *index) apply(level, subject string, v validFrom, now instant) {
 		(*in).put(key, v)
 	case level == levelEveryone:
 		x.everyone = maxOf(x.everyone, v)
-	default:
+	case level == levelDevice, level == levelUser, level == levelClient:
 		x.others[level+" "+subject] = maxOf(x.others[level+" "+subject], v)
 	}
 }
 
 func maxOf(a, b validFrom) validFrom {
-	return validFrom{max(a.micros, b.micros), max(a.expires, b.expires), max(a.held, b.held)}
+	return validFrom{max(a.micros, b.micros), max(a.expires, b.expires), max(a.keepUntil, b.keepUntil)}
 }
 
 // revoked is the one rule.
@@ -173,19 +176,18 @@ func (x *index) revoked(c *Claims) bool {
 	if len(x.others) > 0 && c.IssuedMicros <= x.others[c.clientKey].micros {
 		return true
 	}
-	if c.DeviceID == "" { // a client's own token has no device, and no user
-		return false
-	}
-	// Each where apply has put it.
+	// Each where apply has put it. A client's own token has no device.
 	var device, user int64
-	if c.deviceIsUUID {
+	switch {
+	case c.DeviceID == "":
+	case c.deviceIsUUID:
 		device = x.devices.get(c.device)
-	} else {
+	default:
 		device = x.others[levelDevice+" "+c.DeviceID].micros
 	}
 	if c.userIsUUID {
 		user = x.users.get(c.user)
-	} else {
+	} else if len(x.others) > 0 {
 		user = x.others[levelUser+" "+c.Subject].micros
 	}
 	// mutant: local-check-forgets-the-user
@@ -201,11 +203,11 @@ func (x *index) prune(now instant) {
 	defer x.mu.Unlock()
 	x.devices, x.users = devices, users
 	for name, v := range x.others {
-		if v.over(now) {
+		if v.forgettable(now) {
 			delete(x.others, name)
 		}
 	}
-	if x.everyone.over(now) {
+	if x.everyone.forgettable(now) {
 		x.everyone = validFrom{}
 	}
 }

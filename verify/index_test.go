@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"encoding/base64"
 	"fmt"
 	"sync"
 	"testing"
@@ -45,8 +44,12 @@ func TestIndex_PruneBesideApply(t *testing.T) {
 func TestIndex_IDsOfEitherForm(t *testing.T) {
 	for _, device := range []string{testUUID(1), "0197A1B2-0001-7000-8000-000000000001", "tv"} {
 		for _, user := range []string{testUUID(2), "anna"} {
-			c, err := parseClaims(base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil,
-				`{"iss":"i","sub":%q,"aud":"a","exp":9,"iat":1,"jti":"j","client_id":"web","iat_us":100,"device_id":%q}`, user, device)))
+			o, err := parseObject(fmt.Appendf(nil,
+				`{"iss":"i","sub":%q,"aud":"a","exp":9,"iat":1,"jti":"j","client_id":"web","iat_us":100,"device_id":%q}`, user, device))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := parseClaims(o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,12 +68,16 @@ func TestIndex_IDsOfEitherForm(t *testing.T) {
 	}
 }
 
-// An entry is forgotten when its tokens have expired by the server's clock and as much time has passed here, whichever is later.
+// An entry is forgotten when its tokens have expired by the server's clock and as much time has passed here,
+// whichever is later.
 func TestIndex_HoldsUntilBothClocksSaySo(t *testing.T) {
 	const now, life = 1_795_209_600, 300
 	x := newIndex()
 	begin := instant{now, 1000}
-	for level, subject := range map[string]string{levelDevice: testUUID(1), levelUser: testUUID(1), levelClient: "web", levelEveryone: ""} {
+	for level, subject := range map[string]string{
+		levelDevice: testUUID(1), levelUser: testUUID(1),
+		levelClient: "web", levelEveryone: "",
+	} {
 		x.apply(level, subject, newValidFrom(now*1e6, (now+life)*1e6, begin), begin)
 	}
 	for _, tc := range []struct {
@@ -88,12 +95,13 @@ func TestIndex_HoldsUntilBothClocksSaySo(t *testing.T) {
 			t.Errorf("%s: %d entries, want %d", tc.name, x.entries(), tc.left)
 		}
 	}
-	if v := newValidFrom(5, 0, begin); v.over(instant{forever - 1, forever - 1}) {
+	if v := newValidFrom(5, 0, begin); v.forgettable(instant{forever - 1, forever - 1}) {
 		t.Error("an event without an expiry was forgotten")
 	}
 }
 
-// A string of the right length with a dash too many is none: it made the parser read beyond the end, or two strings one key.
+// A string of the right length with a dash too many is none: it made the parser read beyond the end, or two strings
+// one key.
 func TestParseUUID(t *testing.T) {
 	const good = "0197a1b2-0001-7000-8000-000000000001"
 	if _, ok := parseUUID(good); !ok {

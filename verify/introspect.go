@@ -84,7 +84,8 @@ func (v *Verifier) ownToken(ctx context.Context) (string, error) {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int64  `json:"expires_in"`
 	}
-	if err := v.post(ctx, meta.Token, url.Values{"grant_type": {"client_credentials"}, "scope": {"revocations"}}, &answer); err != nil {
+	if err := v.post(ctx, meta.Token, url.Values{"grant_type": {"client_credentials"}, "scope": {"revocations"}},
+		&answer); err != nil {
 		return "", err
 	}
 	life := time.Duration(answer.ExpiresIn) * time.Second

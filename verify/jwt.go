@@ -9,10 +9,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // maxToken bounds what is looked at.
@@ -59,44 +57,8 @@ func (c *Claims) HasScope(scope string) bool {
 	return false
 }
 
-// claimsJSON is the token's body.
-type claimsJSON struct {
-	Iss      string   `json:"iss"`
-	Sub      string   `json:"sub"`
-	Aud      audience `json:"aud"`
-	Exp      *float64 `json:"exp"`
-	Nbf      *float64 `json:"nbf"`
-	Iat      *float64 `json:"iat"`
-	Jti      string   `json:"jti"`
-	ClientID string   `json:"client_id"`
-	Scope    string   `json:"scope"`
-	DeviceID string   `json:"device_id"`
-	RID      string   `json:"rid"`
-	IatUS    *int64   `json:"iat_us"`
-}
-
-// audience is a string or several, RFC 7519 section 4.1.3.
-type audience []string
-
-func (a *audience) UnmarshalJSON(b []byte) error {
-	if len(b) > 0 && b[0] == '"' {
-		var one string
-		if err := json.Unmarshal(b, &one); err != nil {
-			return err
-		}
-		*a = audience{one}
-		return nil
-	}
-	return json.Unmarshal(b, (*[]string)(a))
-}
-
-// header is a JOSE header that has been looked at.
-type header struct {
-	Typ  string           `json:"typ"`
-	Alg  string           `json:"alg"`
-	Kid  string           `json:"kid"`
-	Crit *json.RawMessage `json:"crit"`
-}
+// header is what is read of a JOSE header.
+type header struct{ typ, alg, kid string }
 
 var strict = base64.RawURLEncoding.Strict()
 
@@ -112,6 +74,14 @@ func decode(s string) ([]byte, error) {
 	return b, nil
 }
 
+func decodeObject(part string) (object, error) {
+	b, err := decode(part)
+	if err != nil {
+		return nil, err
+	}
+	return parseObject(b)
+}
+
 // split cuts a token in its three parts.
 func split(token string) (head, body, sig string, err error) {
 	if len(token) > maxToken {
@@ -125,72 +95,97 @@ func split(token string) (head, body, sig string, err error) {
 	return head, body, sig, nil
 }
 
-// parseHeader accepts the header of an access token, RFC 9068 section 4: its type, an algorithm that signs, a key id, and
-// nothing critical.
+// parseHeader reads a header. Whatever is critical is not known here, RFC 7515 section 4.1.11.
 func parseHeader(head string) (*header, error) {
-	b, err := decode(head)
+	o, err := decodeObject(head)
 	if err != nil {
 		return nil, err
 	}
-	var h header
-	if err := json.Unmarshal(b, &h); err != nil {
+	f := fields{object: o}
+	h := &header{f.text("typ"), f.text("alg"), f.text("kid")}
+	if f.wrong || f.get("crit") != nil {
 		return nil, ErrMalformed
 	}
-	typ := strings.ToLower(h.Typ)
-	switch {
-	case typ != "at+jwt" && typ != "application/at+jwt", h.Crit != nil:
-		return nil, ErrType
-	case h.Kid == "" || !slices.Contains([]string{"ES256", "EdDSA", "RS256"}, h.Alg):
-		return nil, ErrUnknownKey
-	}
-	return &h, nil
+	return h, nil
 }
 
-// parseClaims reads a body whose signature was right.
-func parseClaims(body string) (*Claims, error) {
-	b, err := decode(body)
-	if err != nil {
-		return nil, err
-	}
-	var j claimsJSON
-	if !utf8.Valid(b) || json.Unmarshal(b, &j) != nil {
-		return nil, ErrMalformed
-	}
-	if j.Iss == "" || j.Sub == "" || len(j.Aud) == 0 || j.Exp == nil || j.Iat == nil || j.Jti == "" || j.ClientID == "" || j.IatUS == nil || *j.IatUS <= 0 {
-		return nil, ErrClaims
+// isAccessToken: RFC 9068 section 4. Nothing but ASCII becomes one of these letters in another case.
+func (h *header) isAccessToken() bool {
+	return strings.EqualFold(h.typ, "at+jwt") || strings.EqualFold(h.typ, "application/at+jwt")
+}
+
+// maxDate is the last second of the year 9999, so that microseconds stay far from the end of 64 bits.
+const maxDate = 253402300799
+
+// parseClaims reads the claims of a token whose signature was right, RFC 9068 section 2.2.
+func parseClaims(o object) (*Claims, error) {
+	f := &fields{object: o}
+	date := func(name string) int64 {
+		x := f.number(name)
+		if !(x >= 0 && x <= maxDate) {
+			f.wrong = true
+			return 0
+		}
+		return int64(x * 1e6)
 	}
 	c := &Claims{
-		Issuer: j.Iss, Subject: j.Sub, Audience: j.Aud, ClientID: j.ClientID, DeviceID: j.DeviceID, RefreshID: j.RID, Scope: j.Scope, ID: j.Jti,
-		IssuedMicros: *j.IatUS, clientKey: levelClient + " " + j.ClientID, expires: int64(*j.Exp * 1e6), issued: int64(*j.Iat * 1e6),
+		Issuer: f.name("iss"), Subject: f.name("sub"), ClientID: f.name("client_id"), ID: f.name("jti"),
+		RefreshID: f.text("rid"), Scope: f.text("scope"), IssuedMicros: f.integer("iat_us"),
+		expires: date("exp"), issued: date("iat"),
 	}
-	if j.Nbf != nil {
-		c.issued = max(c.issued, int64(*j.Nbf*1e6))
+	c.IssuedAt, c.ExpiresAt = time.UnixMicro(c.issued).UTC(), time.UnixMicro(c.expires).UTC()
+	c.DeviceID, _ = optional(f, "device_id", f.name)
+	if notBefore, there := optional(f, "nbf", date); there {
+		c.issued = max(c.issued, notBefore)
 	}
-	c.IssuedAt, c.ExpiresAt = time.UnixMicro(int64(*j.Iat*1e6)).UTC(), time.UnixMicro(c.expires).UTC()
-	c.device, c.deviceIsUUID = parseUUID(j.DeviceID)
-	c.user, c.userIsUUID = parseUUID(j.Sub)
+	var ok bool
+	if c.Audience, ok = parseAudience(f.get("aud")); !ok || f.wrong || c.IssuedMicros <= 0 {
+		return nil, ErrClaims
+	}
+	c.clientKey = levelClient + " " + c.ClientID
+	c.device, c.deviceIsUUID = parseUUID(c.DeviceID)
+	c.user, c.userIsUUID = parseUUID(c.Subject)
 	return c, nil
 }
 
-// checkSignature checks signed, the first two parts with their dot.
-func checkSignature(key crypto.PublicKey, signed, sig string) error {
-	raw, err := decode(sig)
-	if err != nil {
-		return err
+// parseAudience reads a string or several, RFC 7519 section 4.1.3.
+func parseAudience(value []byte) (all []string, ok bool) {
+	if value == nil {
+		return nil, false
 	}
+	switch value[0] {
+	case '"':
+		return []string{unquote(value)}, true
+	case '[':
+		var some []*string // null is none
+		if json.Unmarshal(value, &some) != nil {
+			return nil, false
+		}
+		for _, one := range some {
+			if one == nil {
+				return nil, false
+			}
+			all = append(all, *one)
+		}
+	}
+	return all, len(all) > 0
+}
+
+// checkSignature checks signed, the first two parts with their dot.
+func checkSignature(key crypto.PublicKey, signed string, sig []byte) error {
 	ok := false
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
 		sum := sha256.Sum256([]byte(signed))
-		if len(raw) == 64 {
+		if len(sig) == 64 {
 			var buf [72]byte
-			ok = ecdsa.VerifyASN1(key, sum[:], asn1Signature(buf[:0], raw))
+			ok = ecdsa.VerifyASN1(key, sum[:], asn1Signature(buf[:0], sig))
 		}
 	case ed25519.PublicKey:
-		ok = ed25519.Verify(key, []byte(signed), raw)
+		ok = ed25519.Verify(key, []byte(signed), sig)
 	case *rsa.PublicKey:
 		sum := sha256.Sum256([]byte(signed))
-		ok = rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], raw) == nil
+		ok = rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], sig) == nil
 	}
 	if !ok {
 		return ErrSignature

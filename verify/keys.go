@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -11,9 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/big"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,8 +22,8 @@ import (
 const (
 	requestTimeout = 10 * time.Second
 	keysMaxAge     = 5 * time.Minute
-	// keysCoolDown is the least time between two fetches for key ids that are not known: a stream of forged ones costs the
-	// issuer no more than that.
+	// keysCoolDown is the least time between two fetches for key ids that are not known: a stream of forged ones costs
+	// the issuer no more than that.
 	keysCoolDown = 10 * time.Second
 	maxDocument  = 1 << 20
 	maxHeaders   = 64
@@ -50,27 +51,30 @@ func newKeySet(v *Verifier) *keySet {
 	return &keySet{v: v, headers: map[string]crypto.PublicKey{}}
 }
 
-// find returns the key that a header names.
-func (s *keySet) find(ctx context.Context, head string) (crypto.PublicKey, error) {
+// known returns the key of a header that was found before, by the header's exact text; nil if there is none.
+func (s *keySet) known(head string) crypto.PublicKey {
 	s.mu.RLock()
-	public := s.headers[head]
-	s.mu.RUnlock()
-	if public != nil {
-		return public, nil
-	}
-	h, err := parseHeader(head)
-	if err != nil {
-		return nil, err
+	defer s.mu.RUnlock()
+	return s.headers[head]
+}
+
+// algorithms are those that a key may be for.
+var algorithms = []string{"ES256", "EdDSA", "RS256"}
+
+// find returns the key that a header names.
+func (s *keySet) find(ctx context.Context, head string, h *header) (crypto.PublicKey, error) {
+	if h.kid == "" || !slices.Contains(algorithms, h.alg) {
+		return nil, ErrUnknownKey
 	}
 	for try := 0; ; try++ {
 		s.mu.RLock()
-		k, ok := s.keys[h.Kid]
+		k, ok := s.keys[h.kid]
 		empty := s.keys == nil
 		s.mu.RUnlock()
 		switch {
-		case ok && k.alg == h.Alg:
+		case ok && k.alg == h.alg:
 			s.mu.Lock()
-			if len(s.headers) < maxHeaders && s.keys[h.Kid] == k {
+			if len(s.headers) < maxHeaders && s.keys[h.kid] == k {
 				s.headers[head] = k.public
 			}
 			s.mu.Unlock()
@@ -78,7 +82,7 @@ func (s *keySet) find(ctx context.Context, head string) (crypto.PublicKey, error
 		case ok:
 			return nil, ErrUnknownKey
 		case try > 0 && empty:
-			return nil, fmt.Errorf("%w: %w: the issuer's keys have not been fetched yet", ErrUnknownKey, ErrUnavailable)
+			return nil, fmt.Errorf("%w: its keys have not been fetched yet", ErrUnavailable)
 		case try > 0:
 			return nil, ErrUnknownKey
 		}
@@ -96,7 +100,8 @@ func (s *keySet) maxAge() time.Duration {
 	return keysMaxAge
 }
 
-// refresh fetches the keys unless they were tried less than age ago. Only one fetch is under way; the others wait for it.
+// refresh fetches the keys unless they were tried less than age ago. Only one fetch is under way; the others wait for
+// it.
 func (s *keySet) refresh(ctx context.Context, age time.Duration) {
 	s.mu.Lock()
 	if !s.fetched.IsZero() && time.Since(s.fetched) < age && s.flight == nil {
@@ -183,40 +188,53 @@ func (s *keySet) fetch(ctx context.Context) error {
 
 // parseKeys reads a key set, RFC 7517 section 5, and passes over the keys that it does not understand.
 func parseKeys(r io.Reader) (map[string]*key, error) {
-	var doc struct {
-		Keys []struct{ Kty, Use, Alg, Kid, Crv, X, Y, N, E string }
-	}
-	if err := json.NewDecoder(r).Decode(&doc); err != nil {
+	var doc map[string]json.RawMessage // in which names are exact
+	var list []map[string]any
+	err := json.NewDecoder(r).Decode(&doc)
+	if err = cmp.Or(err, json.Unmarshal(doc["keys"], &list)); err != nil {
 		return nil, fmt.Errorf("the key set: %w", err)
 	}
 	keys := map[string]*key{}
-	for _, j := range doc.Keys {
-		if j.Kid == "" || (j.Use != "" && j.Use != "sig") {
+	for _, j := range list {
+		text := func(name string) string { s, _ := j[name].(string); return s }
+		kid, alg, use := text("kid"), text("alg"), text("use")
+		if kid == "" || (use != "" && use != "sig") {
 			continue
 		}
-		x, errX := decode(j.X)
-		y, errY := decode(j.Y)
-		n, errN := decode(j.N)
-		e, errE := decode(j.E)
-		if errors.Join(errX, errY, errN, errE) != nil {
-			continue
-		}
-		switch {
-		case j.Kty == "EC" && j.Crv == "P-256" && j.Alg == "ES256" && len(x) == 32 && len(y) == 32:
-			public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
-			if err == nil {
-				keys[j.Kid] = &key{j.Alg, public}
-			}
-		case j.Kty == "OKP" && j.Crv == "Ed25519" && j.Alg == "EdDSA" && len(x) == ed25519.PublicKeySize:
-			keys[j.Kid] = &key{j.Alg, ed25519.PublicKey(x)}
-		case j.Kty == "RSA" && j.Alg == "RS256" && len(n) >= 256 && len(n) <= 1024 && len(e) > 0 && len(e) <= 4:
-			keys[j.Kid] = &key{j.Alg, &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}}
+		if public := parseKey(alg, text); public != nil {
+			keys[kid] = &key{alg, public}
 		}
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("the key set holds no key that signs access tokens")
 	}
-	return maps.Clone(keys), nil
+	return keys, nil
+}
+
+// parseKey returns nil for a key that is not understood: RFC 7518 section 6, RFC 8037 section 2.
+func parseKey(alg string, text func(name string) string) crypto.PublicKey {
+	number := func(name string) []byte { b, _ := decode(text(name)); return b }
+	switch kty, crv := text("kty"), text("crv"); {
+	case kty == "EC" && crv == "P-256" && alg == "ES256":
+		x, y := number("x"), number("y")
+		if len(x) != 32 || len(y) != 32 {
+			return nil
+		}
+		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
+		if err == nil {
+			return public
+		}
+	case kty == "OKP" && crv == "Ed25519" && alg == "EdDSA":
+		if x := number("x"); len(x) == ed25519.PublicKeySize {
+			return ed25519.PublicKey(x)
+		}
+	case kty == "RSA" && alg == "RS256":
+		n, e := number("n"), number("e")
+		if len(n) >= 256 && len(n) <= 1024 && len(e) > 0 && len(e) <= 4 {
+			return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
+		}
+	}
+	return nil
 }
 
 // metadata is what we need of RFC 8414.

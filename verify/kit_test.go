@@ -70,8 +70,9 @@ func prepare(t *testing.T, dbURL string, change ...func(*models.Config)) *issuer
 	i := &issuer{t: t, addr: l.Addr().String()}
 	l.Close()
 	i.cfg = models.Config{
-		DatabaseURL: dbURL, Issuer: i.url(), Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)}, ReuseInterval: 30 * time.Second,
-		Hash: password.Config{Memory: 64, Time: 1, Threads: 1},
+		DatabaseURL: dbURL, Issuer: i.url(), Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)},
+		ReuseInterval: 30 * time.Second,
+		Hash:          password.Config{Memory: 64, Time: 1, Threads: 1},
 	}
 	for _, c := range change {
 		c(&i.cfg)
@@ -83,7 +84,10 @@ func prepare(t *testing.T, dbURL string, change ...func(*models.Config)) *issuer
 		t.Fatal(err)
 	}
 	defer func() { i.store.Close() }()
-	if i.user, err = i.store.CreateUser(t.Context(), models.NewUser{Username: "anna", Password: "correct horse battery"}, models.Actor{}); err != nil {
+	if i.user, err = i.store.CreateUser(t.Context(), models.NewUser{
+		Username: "anna",
+		Password: "correct horse battery",
+	}, models.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	if i.client, _, err = i.store.CreateClient(t.Context(), models.NewClient{
@@ -92,7 +96,8 @@ func prepare(t *testing.T, dbURL string, change ...func(*models.Config)) *issuer
 		t.Fatal(err)
 	}
 	if _, _, err = i.store.CreateClient(t.Context(), models.NewClient{
-		ID: "api", Secret: apiSecret, Grants: []string{"client_credentials"}, Scopes: []string{"revocations"}, Introspect: true,
+		ID: "api", Secret: apiSecret, Grants: []string{"client_credentials"}, Scopes: []string{"revocations"},
+		Introspect: true,
 	}, models.Actor{}); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +148,10 @@ func (i *issuer) stop() {
 // verifier follows the issuer; quiet, because the faults are made on purpose.
 func (i *issuer) verifier(change ...func(*verify.Config)) *verify.Verifier {
 	i.t.Helper()
-	cfg := verify.Config{Issuer: i.url(), ClientID: "api", ClientSecret: apiSecret, Subscriber: "rs1", Logger: slog.New(slog.DiscardHandler)}
+	cfg := verify.Config{
+		Issuer: i.url(), ClientID: "api", ClientSecret: apiSecret, Subscriber: "rs1",
+		Logger: slog.New(slog.DiscardHandler),
+	}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -169,7 +177,10 @@ func synced(t *testing.T, v *verify.Verifier, seq int64) {
 
 func (i *issuer) signIn() *models.Grant {
 	i.t.Helper()
-	g, err := i.store.SignIn(context.Background(), models.SignIn{User: i.user, Client: i.client, Scope: "orders profile", DeviceID: uuid.Nil, Name: "phone"})
+	g, err := i.store.SignIn(context.Background(), models.SignIn{
+		User: i.user, Client: i.client,
+		Scope: "orders profile", DeviceID: uuid.Nil, Name: "phone",
+	})
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -187,7 +198,8 @@ func (i *issuer) revoke(level models.Level, g *models.Grant) int64 {
 	case models.LevelClient:
 		target = models.WholeClient("web")
 	}
-	out, err := i.store.Revoke(context.Background(), target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+	out, err := i.store.Revoke(context.Background(), target, models.ReasonRevoked,
+		models.Actor{Entity: models.EntityAdmin})
 	if err != nil {
 		i.t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ func WithClaims(ctx context.Context, c *Claims) context.Context {
 	return context.WithValue(ctx, claimsKey{}, c)
 }
 
-// Middleware lets only requests through whose access token is alive and carries every one of scopes. The claims are in the
-// request's context. It answers the others itself, RFC 6750 section 3.
+// Middleware lets only requests through whose access token is alive and carries every one of scopes. The claims are in
+// the request's context. It answers the others itself, RFC 6750 section 3.
 func (v *Verifier) Middleware(scopes ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,12 +35,6 @@ func (v *Verifier) Middleware(scopes ...string) func(http.Handler) http.Handler 
 		})
 	}
 }
-
-// ErrNoToken: the request has no bearer token in its Authorization header, the one place where it is looked for.
-var ErrNoToken = errors.New("verify: the request has no access token")
-
-// ErrRequest: the request has more than one Authorization header.
-var ErrRequest = errors.New("verify: the request has more than one Authorization header")
 
 // Authorize checks a request's token (RFC 6750 section 2.1) and its scopes. [Refuse] has the answer to its errors.
 func (v *Verifier) Authorize(r *http.Request, scopes ...string) (*Claims, error) {
@@ -70,18 +64,18 @@ func (v *Verifier) Authorize(r *http.Request, scopes ...string) (*Claims, error)
 // Refuse answers a request whose authorization failed: status, challenge and a problem document (RFC 9457) that says no
 // more than the challenge.
 func Refuse(w http.ResponseWriter, err error, scopes ...string) {
-	status, code, challenge := http.StatusUnauthorized, "invalid_token", `Bearer error="invalid_token"`
+	status, challenge := Status(err), Challenge(err, scopes...)
+	code := "invalid_token"
 	switch {
-	case errors.Is(err, ErrStale), errors.Is(err, ErrUnavailable):
-		status, code, challenge = http.StatusServiceUnavailable, "temporarily_unavailable", ""
+	case status == http.StatusServiceUnavailable:
+		code = "temporarily_unavailable"
 		w.Header().Set("Retry-After", "2")
 	case errors.Is(err, ErrNoToken):
-		code, challenge = "token_required", "Bearer"
+		code = "token_required"
 	case errors.Is(err, ErrRequest):
-		status, code, challenge = http.StatusBadRequest, "invalid_request", `Bearer error="invalid_request"`
+		code = "invalid_request"
 	case errors.Is(err, ErrScope):
-		status, code = http.StatusForbidden, "insufficient_scope"
-		challenge = fmt.Sprintf(`Bearer error="insufficient_scope", scope=%q`, strings.Join(scopes, " "))
+		code = "insufficient_scope"
 	}
 	if challenge != "" {
 		w.Header().Set("WWW-Authenticate", challenge)
@@ -89,5 +83,6 @@ func Refuse(w http.ResponseWriter, err error, scopes ...string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d,"code":%q}`+"\n", http.StatusText(status), status, code)
+	fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d,"code":%q}`+"\n", http.StatusText(status), status,
+		code)
 }

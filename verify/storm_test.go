@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"curfew/internal/testdb"
 	"curfew/internal/web"
 	"curfew/models"
@@ -20,8 +22,8 @@ import (
 	"curfew/verify"
 )
 
-// cutter is a TCP proxy in front of several nodes. It sends each new connection to the next one, and cuts those that are
-// open when it is told to.
+// cutter is a TCP proxy in front of several nodes. It sends each new connection to the next one, and cuts those that
+// are open when it is told to.
 type cutter struct {
 	t     *testing.T
 	l     net.Listener
@@ -98,41 +100,77 @@ func (c *cutter) cut() {
 	}
 }
 
-// Two nodes on one PostgreSQL, both revoking as fast as they can; the verifier reaches them through a proxy that cuts its
-// connections again and again and sends each new one to the other node. Nothing is missed, and nobody else is ended.
+// cutAgain cuts every now and then, until ctx ends.
+func (c *cutter) cutAgain(ctx context.Context) (times int64) {
+	for {
+		select {
+		case <-ctx.Done():
+			return times
+		case <-time.After(5*time.Millisecond + rand.N(100*time.Millisecond)):
+			c.cut()
+			times++
+		}
+	}
+}
+
+// node starts one more server on the issuer's database, under an address of its own.
+func (i *issuer) node() (*models.Store, string) {
+	t := i.t
+	store, err := models.Open(t.Context(), i.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	srv, err := server.New(server.Config{
+		Store: store, Metrics: web.NewMetrics(store), Logger: slog.New(slog.DiscardHandler), Issuer: i.url(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := &http.Server{Handler: srv.Handler(), ReadHeaderTimeout: time.Minute}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = listener.Serve(l) }()
+	t.Cleanup(func() { srv.Close(); listener.Close(); <-ended })
+	return store, l.Addr().String()
+}
+
+// revokeDevice signs a device out, again and again until there is an answer: one that is out already is no error.
+func revokeDevice(ctx context.Context, node *models.Store, device uuid.UUID) (seq int64, retries int64, err error) {
+	target := models.OneDevice(device)
+	for {
+		out, err := node.Revoke(ctx, target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
+		if err == nil {
+			return out.Revocation.Seq, retries, nil
+		}
+		if !errors.Is(err, models.ErrUnavailable) {
+			return 0, retries, err
+		}
+		retries++
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// Two nodes on one PostgreSQL, both revoking as fast as they can; the verifier reaches them through a proxy that cuts
+// its connections again and again and sends each new one to the other node. Nothing is missed, and nobody else is
+// ended.
 func TestVerify_StormOnTwoNodes(t *testing.T) {
 	i := prepare(t, testdb.Postgres(t), func(c *models.Config) { c.MaxDevicesPerUser = 1000 })
-	issuerAddr := i.addr
 	nodes := [2]*models.Store{}
 	addrs := [2]string{}
 	for n := range nodes {
-		store, err := models.Open(t.Context(), i.cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { store.Close() })
-		srv, err := server.New(server.Config{Store: store, Metrics: web.NewMetrics(store), Logger: slog.New(slog.DiscardHandler), Issuer: i.url()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listener := &http.Server{Handler: srv.Handler(), ReadHeaderTimeout: time.Minute}
-		ended := make(chan struct{})
-		go func() { defer close(ended); _ = listener.Serve(l) }()
-		t.Cleanup(func() { srv.Close(); listener.Close(); <-ended })
-		nodes[n], addrs[n] = store, l.Addr().String()
+		nodes[n], addrs[n] = i.node()
 	}
-	proxy := newCutter(t, issuerAddr, addrs[:]...)
+	proxy := newCutter(t, i.addr, addrs[:]...)
 	v := i.verifier()
 	synced(t, v, 0)
 
 	// The sessions of the storm, and one that nothing touches.
 	const perNode = 200
 	signIn := func(n int) *models.Grant {
-		t.Helper()
 		g, err := nodes[n].SignIn(t.Context(), models.SignIn{User: i.user, Client: i.client, Scope: "orders", Name: "phone"})
 		if err != nil {
 			t.Fatal(err)
@@ -156,31 +194,17 @@ func TestVerify_StormOnTwoNodes(t *testing.T) {
 	var last, cuts, retries atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
 	var cutting sync.WaitGroup
-	cutting.Go(func() {
-		for ctx.Err() == nil {
-			select {
-			case <-ctx.Done():
-			case <-time.After(5*time.Millisecond + rand.N(100*time.Millisecond)):
-				proxy.cut()
-				cuts.Add(1)
-			}
-		}
-	})
+	cutting.Go(func() { cuts.Store(proxy.cutAgain(ctx)) })
 	for n := range nodes {
 		storm.Go(func() {
 			for _, g := range sessions[n] {
-				target := models.OneDevice(g.DeviceID)
-				out, err := nodes[n].Revoke(ctx, target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
-				for errors.Is(err, models.ErrUnavailable) { // an answer that is missing: a caller tries again, and a device that is out already is no error
-					retries.Add(1)
-					time.Sleep(100 * time.Millisecond)
-					out, err = nodes[n].Revoke(ctx, target, models.ReasonRevoked, models.Actor{Entity: models.EntityAdmin})
-				}
+				seq, again, err := revokeDevice(ctx, nodes[n], g.DeviceID)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				for at := last.Load(); at < out.Revocation.Seq && !last.CompareAndSwap(at, out.Revocation.Seq); at = last.Load() {
+				retries.Add(again)
+				for at := last.Load(); at < seq && !last.CompareAndSwap(at, seq); at = last.Load() {
 				}
 				time.Sleep(rand.N(10 * time.Millisecond))
 			}
@@ -203,7 +227,8 @@ func TestVerify_StormOnTwoNodes(t *testing.T) {
 	if s := v.Stats(); s.Entries != 2*perNode || s.Connects < 3 {
 		t.Fatalf("%d entries for %d sign-outs, %d connections, %d cuts", s.Entries, 2*perNode, s.Connects, cuts.Load())
 	} else {
-		t.Logf("%d sign-outs, %d tried again, %d cuts, %d connections, %d events with doubles", 2*perNode, retries.Load(), cuts.Load(), s.Connects, s.Events)
+		t.Logf("%d sign-outs, %d tried again, %d cuts, %d connections, %d events with doubles", 2*perNode,
+			retries.Load(), cuts.Load(), s.Connects, s.Events)
 	}
 	waiting, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

@@ -40,14 +40,59 @@ type Config struct {
 	ClientID     string // a confidential client with the grant client_credentials and the scope revocations,
 	ClientSecret string // and, for StaleIntrospect, with introspection
 
-	Audience   string        // what aud must contain; default the issuer
-	Subscriber string        // names this process in receipts: 1 to 64 of A-Z a-z 0-9 . _ -; default the end of the host's name and some random letters
+	Audience string // what aud must contain; default the issuer
+	// Subscriber names this process in receipts: 1 to 64 of A-Z a-z 0-9 . _ -; default the end of the host's name and
+	// some random letters.
+	Subscriber string
 	Bound      time.Duration // how old the knowledge may become; default 30s. Heartbeats come at least every 15 s
 	WhenStale  StalePolicy   // default StaleIntrospect
 	CacheSize  int           // tokens whose signature is remembered; default 10,000, about 1.5 kB each
 
-	HTTPClient *http.Client // for everything but its Timeout, which must be 0; default one of its own
+	// InsecureHTTP takes an issuer at http:// that is not on this machine. Whoever is on the way to it can read the
+	// client's secret, put keys of his own in, and keep sign-outs back.
+	InsecureHTTP bool
+	// HTTPClient is for everything; its Timeout must be 0, since it would cut the stream; default one of its own.
+	HTTPClient *http.Client
 	Logger     *slog.Logger // default slog.Default
+}
+
+// check says what cannot work.
+func (cfg *Config) check() error {
+	u, err := url.Parse(cfg.Issuer)
+	switch {
+	case err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" ||
+		u.Fragment != "":
+		return fmt.Errorf("verify: Issuer %q: must be an absolute http or https URL without query and fragment",
+			cfg.Issuer)
+	case u.Scheme == "http" && !cfg.InsecureHTTP && !isLoopback(u.Hostname()):
+		return fmt.Errorf("verify: Issuer %q: must be https, since it is not on this machine; InsecureHTTP "+
+			"takes it all the same",
+			cfg.Issuer)
+	case cfg.ClientID == "" || cfg.ClientSecret == "":
+		return errors.New("verify: ClientID and ClientSecret: must be those of a confidential client, which the " +
+			"feed is for")
+	case cfg.WhenStale < StaleIntrospect || cfg.WhenStale > StaleAccept:
+		return fmt.Errorf("verify: WhenStale %d: must be StaleIntrospect, StaleReject or StaleAccept", cfg.WhenStale)
+	case cfg.Bound < 0 || cfg.CacheSize < 0:
+		return fmt.Errorf("verify: Bound %v, CacheSize %d: must not be below zero", cfg.Bound, cfg.CacheSize)
+	case cfg.Subscriber != "" && !subscriberName.MatchString(cfg.Subscriber):
+		return fmt.Errorf("verify: Subscriber %q: must be 1 to 64 letters, digits, dots, dashes and underscores",
+			cfg.Subscriber)
+	case cfg.HTTPClient != nil && cfg.HTTPClient.Timeout != 0:
+		return fmt.Errorf("verify: HTTPClient: its Timeout must be 0: after %v it would cut the feed, which is "+
+			"one long answer",
+			cfg.HTTPClient.Timeout)
+	}
+	return nil
+}
+
+// isLoopback: what is sent there stays on this machine. For names see RFC 6761 section 6.3.
+func isLoopback(host string) bool {
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	host = strings.ToLower(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // Verifier checks access tokens. It is safe for concurrent use. Close ends its goroutines.
@@ -59,11 +104,11 @@ type Verifier struct {
 	index *index
 	cache *cache
 
-	meta  atomic.Pointer[metadata]
-	heard atomic.Pointer[reading] // the last heartbeat; nil before the first
-	seq   atomic.Int64            // everything up to here has been applied
-	start time.Time
-	stats counters
+	meta          atomic.Pointer[metadata]
+	lastHeartbeat atomic.Pointer[heartbeat] // nil before the first
+	seq           atomic.Int64              // everything up to here has been applied
+	now           func() moment
+	stats         counters
 
 	applied    chan struct{} // there is something to acknowledge
 	token      tokenSource
@@ -75,25 +120,15 @@ type Verifier struct {
 
 var subscriberName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// New starts a verifier and returns at once. It comes up when the issuer does; until then the policy for stale knowledge
-// decides. It fails only for a configuration that cannot work.
+// New starts a verifier and returns at once. It comes up when the issuer does; until then the policy for stale
+// knowledge decides. It fails only for a configuration that cannot work.
 func New(cfg Config) (*Verifier, error) {
-	u, err := url.Parse(cfg.Issuer)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("verify: Issuer %q: it takes an absolute http or https URL without query and fragment", cfg.Issuer)
-	}
-	if cfg.ClientID == "" || cfg.ClientSecret == "" {
-		return nil, errors.New("verify: ClientID and ClientSecret are missing: the feed takes a confidential client")
-	}
-	if cfg.WhenStale < StaleIntrospect || cfg.WhenStale > StaleAccept {
-		return nil, fmt.Errorf("verify: WhenStale %d: it takes StaleIntrospect, StaleReject or StaleAccept", cfg.WhenStale)
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
 	if cfg.Subscriber == "" {
 		host, _ := os.Hostname()
 		cfg.Subscriber = defaultSubscriber(host)
-	}
-	if !subscriberName.MatchString(cfg.Subscriber) {
-		return nil, fmt.Errorf("verify: Subscriber %q: it takes 1 to 64 letters, digits, dots, dashes and underscores", cfg.Subscriber)
 	}
 	cfg.Audience = cmp.Or(cfg.Audience, cfg.Issuer)
 	cfg.Bound = cmp.Or(cfg.Bound, 30*time.Second)
@@ -109,8 +144,9 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	v := &Verifier{
-		cfg: cfg, log: cfg.Logger.With("component", "curfew/verify", "issuer", cfg.Issuer), http: client, index: newIndex(), cache: newCache(cfg.CacheSize),
-		start: time.Now(), applied: make(chan struct{}, 1), ctx: ctx, stop: stop,
+		cfg: cfg, log: cfg.Logger.With("component", "curfew/verify", "issuer", cfg.Issuer), http: client,
+		index: newIndex(), cache: newCache(cfg.CacheSize),
+		now: clocksSince(time.Now()), applied: make(chan struct{}, 1), ctx: ctx, stop: stop,
 	}
 	v.keys = newKeySet(v)
 	v.done.Go(func() { v.follow(ctx) })
@@ -119,7 +155,8 @@ func New(cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
-// defaultSubscriber is no other process's name: of containers the process ids are the same, and so may be the host names.
+// defaultSubscriber is no other process's name: of containers the process ids are the same, and so may be the host
+// names.
 func defaultSubscriber(host string) string {
 	host = regexp.MustCompile(`[^A-Za-z0-9._-]`).ReplaceAllString(host, "-")
 	return host[max(0, len(host)-50):] + "-" + rand.Text()[:13]
@@ -164,8 +201,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	} else {
 		v.stats.cached.Add(1)
 	}
-	// What changes with time is asked on every call. The server's clock counts: its heartbeats carry it. How old the knowledge
-	// is must be asked before the knowledge: a heartbeat in between would vouch for events that were not looked at.
+	// What changes with time is asked on every call. The server's clock counts: its heartbeats carry it. How old the
+	// knowledge is must be asked before the knowledge: a heartbeat in between would vouch for events that were not
+	// looked at.
 	now, age := v.clock(v.now())
 	fresh := age <= v.cfg.Bound
 	switch {
@@ -185,20 +223,40 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	return v.whenStale(ctx, token, claims)
 }
 
-// check does what needs to be done once for a token: cheap things first, then the signature, then the claims.
+// check does what needs to be done once for a token. The order is that of the codes, see errors.go: first the form of
+// all three parts, then what is cheap, then the signature, then the claims.
 func (v *Verifier) check(ctx context.Context, token string) (*Claims, error) {
-	head, body, sig, err := split(token)
+	head, body, signature, err := split(token)
 	if err != nil {
 		return nil, err
 	}
-	key, err := v.keys.find(ctx, head)
+	key := v.keys.known(head)
+	var h *header
+	if key == nil {
+		if h, err = parseHeader(head); err != nil {
+			return nil, err
+		}
+	}
+	o, err := decodeObject(body)
 	if err != nil {
 		return nil, err
+	}
+	sig, err := decode(signature)
+	if err != nil {
+		return nil, err
+	}
+	if key == nil {
+		if !h.isAccessToken() {
+			return nil, ErrType
+		}
+		if key, err = v.keys.find(ctx, head, h); err != nil {
+			return nil, err
+		}
 	}
 	if err := checkSignature(key, token[:len(head)+1+len(body)], sig); err != nil {
 		return nil, err
 	}
-	claims, err := parseClaims(body)
+	claims, err := parseClaims(o)
 	switch {
 	case err != nil:
 		return nil, err
@@ -206,6 +264,8 @@ func (v *Verifier) check(ctx context.Context, token string) (*Claims, error) {
 		return nil, ErrIssuer
 	case !slices.Contains(claims.Audience, v.cfg.Audience):
 		return nil, ErrAudience
+	case o.get("cnf") != nil:
+		return nil, ErrBinding
 	}
 	return claims, nil
 }
@@ -228,9 +288,9 @@ func (v *Verifier) whenStale(ctx context.Context, token string, claims *Claims) 
 	return nil, ErrStale
 }
 
-// Staleness is how long ago it was last known that nothing is unknown: the time since the last heartbeat was made, at most.
-// It counts from when the stream was asked for, and on by the times that its heartbeats carry; when they arrive does not
-// matter, nor is time lost while this machine is suspended. Before the first contact it is very long.
+// Staleness is how long ago it was last known that nothing is unknown: the time since the last heartbeat was made, at
+// most. It counts from when the stream was asked for, and on by the times that its heartbeats carry; when they arrive
+// does not matter, nor is time lost while this machine is suspended. Before the first contact it is very long.
 //
 // Heartbeats that come more than a few seconds late, and clocks that are set, make it long until a new stream has been
 // opened, which is at once.
@@ -239,8 +299,9 @@ func (v *Verifier) Staleness() time.Duration {
 	return age
 }
 
-// ClockOffset is what the issuer's clock is ahead of this machine's, as the last heartbeat showed it. Tokens are judged by
-// the issuer's clock; an offset of more than [Leeway] is also logged, because other programs here have the wrong time too.
+// ClockOffset is what the issuer's clock is ahead of this machine's, as the last heartbeat showed it. Tokens are judged
+// by the issuer's clock; an offset of more than [Leeway] is also logged, because other programs here have the wrong
+// time too.
 func (v *Verifier) ClockOffset() time.Duration { return v.offset(v.now()) }
 
 // Seq is the number of the last event that has been applied.
@@ -275,9 +336,12 @@ type Stats struct {
 func (v *Verifier) Stats() Stats {
 	c := &v.stats
 	return Stats{
-		Verified: c.verified.Load(), Cached: c.cached.Load(), Refused: c.refused.Load(), Expired: c.expired.Load(), Revoked: c.revoked.Load(),
-		Stale: c.stale.Load(), Introspected: c.introspected.Load(), Events: c.events.Load(), Acks: c.acks.Load(), Connects: c.connects.Load(),
-		KeyFetches: c.keyFetches.Load(), Entries: v.index.entries(), Seq: v.Seq(), Staleness: v.Staleness(), ClockOffset: v.ClockOffset(),
+		Verified: c.verified.Load(), Cached: c.cached.Load(), Refused: c.refused.Load(), Expired: c.expired.Load(),
+		Revoked: c.revoked.Load(),
+		Stale:   c.stale.Load(), Introspected: c.introspected.Load(), Events: c.events.Load(), Acks: c.acks.Load(),
+		Connects:   c.connects.Load(),
+		KeyFetches: c.keyFetches.Load(), Entries: v.index.entries(), Seq: v.Seq(), Staleness: v.Staleness(),
+		ClockOffset: v.ClockOffset(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -41,7 +42,9 @@ func TestVerify_Levels(t *testing.T) {
 				}
 				for range 2 { // the second time from the cache
 					claims, err := v.Verify(t.Context(), before.AccessToken)
-					if err != nil || claims.Subject != i.user.ID.String() || claims.DeviceID != before.DeviceID.String() || claims.ClientID != "web" || !claims.HasScope("orders") {
+					if err != nil || claims.Subject != i.user.ID.String() ||
+						claims.DeviceID != before.DeviceID.String() || claims.ClientID != "web" ||
+						!claims.HasScope("orders") {
 						t.Fatalf("%s: %+v, %v", level, claims, err)
 					}
 				}
@@ -101,8 +104,6 @@ func TestVerify_Refuses(t *testing.T) {
 		}{
 			{"empty", "", verify.ErrMalformed},
 			{"garbage", "garbage", verify.ErrMalformed},
-			{"four parts", genuine + ".x", verify.ErrMalformed},
-			{"long", strings.Repeat("a", 9<<10), verify.ErrMalformed},
 			{"padding", genuine + "=", verify.ErrMalformed},
 			{"line break", genuine + "\n", verify.ErrMalformed},
 			{"no signature", parts[0] + "." + parts[1] + ".", verify.ErrSignature},
@@ -114,7 +115,10 @@ func TestVerify_Refuses(t *testing.T) {
 			{"none", head(`{"alg":"none","typ":"at+jwt","kid":"` + kid + `"}`), verify.ErrUnknownKey},
 			{"another algorithm", head(`{"alg":"EdDSA","typ":"at+jwt","kid":"` + kid + `"}`), verify.ErrUnknownKey},
 			{"an ID token", head(`{"alg":"ES256","typ":"JWT","kid":"` + kid + `"}`), verify.ErrType},
-			{"critical header", head(`{"alg":"ES256","typ":"at+jwt","kid":"` + kid + `","crit":["x"]}`), verify.ErrType},
+			{
+				"critical header", head(`{"alg":"ES256","typ":"at+jwt","kid":"` + kid + `","crit":["x"]}`),
+				verify.ErrMalformed,
+			},
 		}
 		// The last character has two spare bits... were they not refused, four strings were one token.
 		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -135,7 +139,8 @@ func TestVerify_Refuses(t *testing.T) {
 		if _, err := v.Verify(t.Context(), genuine); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := i.verifier(func(c *verify.Config) { c.Audience = "https://somebody.else" }).Verify(t.Context(), genuine); !errors.Is(err, verify.ErrAudience) {
+		if _, err := i.verifier(func(c *verify.Config) { c.Audience = "https://somebody.else" }).Verify(t.Context(),
+			genuine); !errors.Is(err, verify.ErrAudience) {
 			t.Fatalf("another audience: %v", err)
 		}
 	})
@@ -153,7 +158,8 @@ func TestVerify_ForgedKeyIDs(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 200 {
 			wg.Go(func() {
-				head := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"alg":"ES256","typ":"at+jwt","kid":"k%d"}`, n))
+				head := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil,
+					`{"alg":"ES256","typ":"at+jwt","kid":"k%d"}`, n))
 				if _, err := v.Verify(t.Context(), head+".e30.AAAA"); !errors.Is(err, verify.ErrUnknownKey) {
 					t.Error(err)
 				}
@@ -247,7 +253,8 @@ func TestVerify_WhenStale(t *testing.T) {
 			t.Fatal(err)
 		}
 		i.stop()
-		if _, err := v.Verify(t.Context(), alive.AccessToken); !errors.Is(err, verify.ErrStale) || !errors.Is(err, verify.ErrUnavailable) {
+		if _, err := v.Verify(t.Context(), alive.AccessToken); !errors.Is(err, verify.ErrStale) || !errors.Is(err,
+			verify.ErrUnavailable) {
 			t.Errorf("nobody can be asked: %v", err)
 		}
 	})
@@ -328,7 +335,10 @@ func TestMiddleware(t *testing.T) {
 		ginHandler := func(scope string) http.Handler {
 			gin.SetMode(gin.TestMode)
 			e := gin.New()
-			e.GET("/", ginverify.Middleware(v, scope), func(c *gin.Context) { c.String(200, ginverify.Claims(c).Subject) })
+			e.GET("/", ginverify.Middleware(v, scope), func(c *gin.Context) {
+				c.String(200, ginverify.Claims(c).
+					Subject)
+			})
 			return e
 		}
 		bearer := "Bearer " + g.AccessToken
@@ -343,9 +353,19 @@ func TestMiddleware(t *testing.T) {
 				{"lower case", "orders", []string{"Authorization", "bearer " + g.AccessToken}, 200, ""},
 				{"no token", "orders", nil, 401, "Bearer"},
 				{"Basic", "orders", []string{"Authorization", "Basic eDp5"}, 401, "Bearer"},
-				{"two", "orders", []string{"Authorization", bearer, "Authorization", bearer}, 400, `Bearer error="invalid_request"`},
+				{
+					"two", "orders",
+					[]string{"Authorization", bearer, "Authorization", bearer},
+					400,
+					`Bearer error="invalid_request"`,
+				},
 				{"garbage", "orders", []string{"Authorization", "Bearer x"}, 401, `Bearer error="invalid_token"`},
-				{"scope", "admin", []string{"Authorization", bearer}, 403, `Bearer error="insufficient_scope", scope="admin"`},
+				{
+					"scope", "admin",
+					[]string{"Authorization", bearer},
+					403,
+					`Bearer error="insufficient_scope", scope="admin"`,
+				},
 			} {
 				res := get(t, make(tc.scope), tc.headers...)
 				if res.StatusCode != tc.status || res.Header.Get("WWW-Authenticate") != tc.challenge {
@@ -361,11 +381,25 @@ func TestMiddleware(t *testing.T) {
 }
 
 func TestNew_Refuses(t *testing.T) {
-	good := verify.Config{Issuer: "https://curfew.test", ClientID: "api", ClientSecret: "x"}
+	good := verify.Config{
+		Issuer: "https://curfew.test", ClientID: "api", ClientSecret: "x",
+		Logger: slog.New(slog.DiscardHandler),
+	}
 	for name, change := range map[string]func(*verify.Config){
-		"issuer": func(c *verify.Config) { c.Issuer = "curfew.test" }, "client": func(c *verify.Config) { c.ClientID = "" },
-		"secret": func(c *verify.Config) { c.ClientSecret = "" }, "subscriber": func(c *verify.Config) { c.Subscriber = "a b" },
-		"policy": func(c *verify.Config) { c.WhenStale = 9 },
+		"issuer":           func(c *verify.Config) { c.Issuer = "curfew.test" },
+		"issuer's query":   func(c *verify.Config) { c.Issuer = "https://curfew.test?a=b" },
+		"http":             func(c *verify.Config) { c.Issuer = "http://curfew.test" },
+		"http by address":  func(c *verify.Config) { c.Issuer = "http://192.0.2.1:8080" },
+		"http by IPv6":     func(c *verify.Config) { c.Issuer = "http://[2001:db8::1]" },
+		"nearly localhost": func(c *verify.Config) { c.Issuer = "http://notlocalhost" },
+		"localhost's end":  func(c *verify.Config) { c.Issuer = "http://localhost.example.com" },
+		"client":           func(c *verify.Config) { c.ClientID = "" },
+		"secret":           func(c *verify.Config) { c.ClientSecret = "" },
+		"subscriber":       func(c *verify.Config) { c.Subscriber = "a b" },
+		"policy":           func(c *verify.Config) { c.WhenStale = 9 },
+		"bound":            func(c *verify.Config) { c.Bound = -time.Second },
+		"cache":            func(c *verify.Config) { c.CacheSize = -1 },
+		"timeout":          func(c *verify.Config) { c.HTTPClient = &http.Client{Timeout: time.Minute} },
 	} {
 		cfg := good
 		change(&cfg)
@@ -373,5 +407,25 @@ func TestNew_Refuses(t *testing.T) {
 			v.Close()
 			t.Errorf("%s: taken", name)
 		}
+	}
+	for name, change := range map[string]func(*verify.Config){
+		"http, which was said to be fine": func(c *verify.Config) {
+			c.Issuer, c.InsecureHTTP = "http://192.0.2.1:1",
+				true
+		},
+		"127.0.0.1":                  func(c *verify.Config) { c.Issuer = "http://127.0.0.1:1" },
+		"another one of 127.0.0.0/8": func(c *verify.Config) { c.Issuer = "http://127.9.9.9:1" },
+		"::1":                        func(c *verify.Config) { c.Issuer = "http://[::1]:1" },
+		"localhost":                  func(c *verify.Config) { c.Issuer = "http://LOCALHOST:1" },
+		"a name below localhost":     func(c *verify.Config) { c.Issuer = "http://curfew.localhost:1" },
+	} {
+		cfg := good
+		change(&cfg)
+		v, err := verify.New(cfg)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		v.Close()
 	}
 }
