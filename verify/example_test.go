@@ -24,9 +24,9 @@ func Example() {
 	http.Handle("/orders", v.Middleware("orders")(http.HandlerFunc(orders)))
 }
 
-// The Go code in docs/resource-servers.md is the code above, which compiles.
+// The Go code in docs/resource-servers-go.md is the code above, or the whole program that it names; both compile.
 func TestExample_Documented(t *testing.T) {
-	doc, err := os.ReadFile("../docs/resource-servers.md")
+	doc, err := os.ReadFile("../docs/resource-servers-go.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,9 +42,14 @@ func TestExample_Documented(t *testing.T) {
 		}
 		return strings.Join(lines, "\n")
 	}
+	program, err := os.ReadFile("../docs/examples/orders/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source = append(source, program...)
 	blocks := strings.Split(string(doc), "```go\n")[1:]
 	if len(blocks) == 0 {
-		t.Fatal("docs/resource-servers.md shows no Go")
+		t.Fatal("docs/resource-servers-go.md shows no Go")
 	}
 	for _, block := range blocks {
 		code, _, ok := strings.Cut(block, "```")

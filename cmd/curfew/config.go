@@ -74,7 +74,7 @@ func curfewVariables(env []string) (values map[string]string, warnings []string)
 		name, value, _ := strings.Cut(pair, "=")
 		name, ours := strings.CutPrefix(name, prefix)
 		switch {
-		case !ours, strings.HasPrefix(name, "TEST_"), strings.HasPrefix(name, "DEMO_"): // the tests', and curfew-demo's
+		case !ours, strings.HasPrefix(name, "TEST_"), strings.HasPrefix(name, "DEMO_"), strings.HasPrefix(name, gatePrefix): // the tests', curfew-demo's, the gate's
 		case slices.ContainsFunc(variables, func(v variable) bool { return v.name == name }):
 			values[name] = value
 		default:

@@ -26,6 +26,8 @@ func TestDependencies(t *testing.T) {
 		"curfew/admin":             listener,
 		"curfew/verify":            {},
 		"curfew/verify/ginverify":  {"curfew/verify"},
+		"curfew/internal/gate":     {"curfew/verify"},
+		"curfew/internal/pages":    {},
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).Output()
 		if err != nil {

@@ -30,6 +30,7 @@ var version string
 type commands struct {
 	Dev         devCommand         `cmd:"" help:"Run everything on SQLite in a data folder, with a demo user, client and admin."`
 	Serve       serveCommand       `cmd:"" help:"Run the server. It is configured by the environment only."`
+	Gate        gateCommand        `cmd:"" help:"Check access tokens for a proxy beside an app in any language. It is configured by the environment only."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema up to date."`
 	User        userCommands       `cmd:"" help:"Add, list, disable, enable, import and delete users, and set passwords."`
 	Client      clientCommands     `cmd:"" help:"Add, list and delete clients, and give them new secrets."`
