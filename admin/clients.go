@@ -70,7 +70,9 @@ func (a *Admin) updateClient(c *gin.Context) error {
 	if err := web.BindJSON(c, &in); err != nil {
 		return err
 	}
-	changed, err := a.store.UpdateClient(c.Request.Context(), id, models.ClientPatch(in), actor(c))
+	changed, err := a.store.UpdateClient(c.Request.Context(), id, models.ClientPatch{
+		Name: in.Name, Grants: in.Grants, Scopes: in.Scopes, Introspect: in.Introspect,
+	}, actor(c))
 	if err != nil {
 		return err
 	}

@@ -15,9 +15,10 @@ import (
 const (
 	AuditSignedIn        = "signed_in"
 	AuditSignedInAgain   = "signed_in_again"
-	AuditRevoked         = "revoked"             // a sign-out at any level; detail has level, reason and sequence number
-	AuditReplay          = "refresh_token_reuse" // likewise, and both addresses
-	AuditAdminRefused    = "admin_refused"       // a right password, and the scope admin for somebody who is none
+	AuditRevoked         = "revoked"               // a sign-out at any level; detail has level, reason and sequence number
+	AuditReplay          = "refresh_token_reuse"   // likewise, and both addresses
+	AuditRetried         = "refresh_token_retried" // from elsewhere than the refresh before; both addresses
+	AuditAdminRefused    = "admin_refused"         // a right password, and the scope admin for somebody who is none
 	AuditDeviceRenamed   = "device_renamed"
 	AuditPasswordChanged = "password_changed"
 	AuditUserCreated     = "user_created"

@@ -135,48 +135,36 @@ type PasswordChange struct {
 	UserID     uuid.UUID
 	Current    string
 	New        string
-	KeepDevice uuid.UUID // stays signed in
+	KeepDevice uuid.UUID // of the caller: signed in anew
 	IP         string
 }
 
-// ChangePassword is the user's own change: it checks the current password, limits on guessing included, and signs out
-// the other devices. Its errors are those of [Store.AuthenticateUser], and [ErrPasswordPolicy].
+// ChangePassword is the user's own change: it checks the current password, limits on guessing included, signs out the
+// other devices, and signs the caller's own in anew, whose older tokens die too. Its errors are those of
+// [Store.AuthenticateUser], [ErrPasswordPolicy], and [ErrAccessToken] if the caller's device is out by then.
 //
 // A sign-in that checked the old password cannot create a device any more once this has returned: it locks the user's
 // row as this does, and signs in only the password version that it checked.
-func (s *Store) ChangePassword(ctx context.Context, in PasswordChange, by Actor) (*SignOut, error) {
+func (s *Store) ChangePassword(ctx context.Context, in PasswordChange, by Actor) (*Grant, *SignOut, error) {
 	leave, err := s.enterCheck()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer leave()
 	attempt := PasswordAttempt{Password: in.Current, IP: in.IP, DeviceID: in.KeepDevice}
 	u, known, err := s.userAt(ctx, "id", in.UserID, attempt)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := password.CheckPolicy(in.New, u.Username); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if u, err = s.checkPassword(ctx, u, u.UsernameKey, known, attempt); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	phc, err := s.hasher.Hash(ctx, in.New)
 	if err != nil {
-		return nil, dbError(err)
+		return nil, nil, dbError(err)
 	}
-	return s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
-		// The user's row comes first: a sign-in that is under way has it, and its device is seen below.
-		var now Micros
-		err := s.row(tx, `UPDATE users SET password_hash = @hash, password_version = password_version + 1, updated_at = {now}
-			WHERE id = @id AND password_version = @version AND disabled_at = 0 RETURNING updated_at`,
-			args{"hash": phc, "id": u.ID, "version": u.PasswordVersion}, &now)
-		if err != nil { // not found: it was changed by somebody else in between
-			return nil, whenNotFound(err, ErrCredentials)
-		}
-		if err := s.audit(tx, AuditEvent{At: now, Type: AuditPasswordChanged, UserID: u.ID.String()}, by); err != nil {
-			return nil, err
-		}
-		return s.revokeIn(tx, OtherDevices(u.ID, in.KeepDevice), ReasonPasswordChanged, by)
-	})
+	return s.setPasswordAndSignInAnew(ctx, u, phc, in, by)
 }

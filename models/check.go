@@ -83,9 +83,23 @@ type AccessToken struct {
 	Admin    bool // the user is an admin, now
 }
 
+// narrow takes out of the scope what the client and the user have lost since the token was issued.
+func (t *AccessToken) narrow(state tokenState) {
+	scope := common(t.Scope, state.scopes)
+	if t.DeviceID != uuid.Nil && !t.Admin {
+		scope = without(scope, ScopeAdmin)
+	}
+	if scope != t.Scope {
+		claims := *t.Claims
+		claims.Scope = scope
+		t.Claims = &claims
+	}
+}
+
 // CheckAccessToken is the one rule, asked of the database: the issue time is above the valid_from of device, user,
-// client and everyone, the token has not expired, the user is not disabled, and the token has not retired. It returns
-// [ErrAccessToken] for every reason, and [ErrUnavailable] if the database cannot be asked.
+// client and everyone, the token has not expired, the user is not disabled, and the token has not retired. Its scope is
+// what is left of it: what the client has lost since opens nothing any more. It returns [ErrAccessToken] for every
+// reason, and [ErrUnavailable] if the database cannot be asked.
 func (s *Store) CheckAccessToken(ctx context.Context, raw string) (*AccessToken, error) {
 	return s.checkAccessToken(ctx, raw, nil)
 }
@@ -129,6 +143,7 @@ func (s *Store) checkAccessToken(ctx context.Context, raw string, asks *Client) 
 	case Micros(claims.IssuedAt*1e6) > state.now.Add(Leeway):
 		return nil, fmt.Errorf("%w: issued in the future", ErrAccessToken)
 	}
+	t.narrow(state)
 	if t.DeviceID != uuid.Nil {
 		s.seen.mark(t.DeviceID, state.lastSeen, state.now)
 	}
@@ -149,6 +164,7 @@ type tokenState struct {
 	now, lastSeen Micros
 	username      string
 	admin         bool
+	scopes        string // of the token's client
 }
 
 // The one rule for many tokens at a time on PostgreSQL, and for one.
@@ -163,7 +179,7 @@ const (
 	tokenAlive = `SELECT a.n, a.issued > ` + deviceValidFrom + ` AND u.disabled_at = 0
 			AND (d.refresh_id = a.refresh_id OR (d.previous_refresh_id = a.refresh_id AND {now} < d.rotated_at + @reuse)),
 			a.asks = '' OR EXISTS (SELECT 1 FROM clients k WHERE k.id = a.asks AND k.version = a.version),
-			{now}, d.last_seen_at, u.username, u.admin
+			{now}, d.last_seen_at, u.username, u.admin, c.scopes
 		FROM devices d, users u, clients c, realm r, `
 	tokenJoin = ` WHERE d.id = a.device AND d.user_id = a.owner AND d.client_id = a.client AND` + ruleJoin
 )
@@ -209,7 +225,7 @@ func (s *Store) checkDeviceTokens(ctx context.Context, checks []tokenCheck) ([]t
 
 func scanTokenState(scan func(...any) error) (i int, st tokenState, err error) {
 	st.found = true
-	err = scan(&i, &st.alive, &st.current, &st.now, &st.lastSeen, &st.username, &st.admin)
+	err = scan(&i, &st.alive, &st.current, &st.now, &st.lastSeen, &st.username, &st.admin, &st.scopes)
 	return i, st, err
 }
 
@@ -217,10 +233,11 @@ func scanTokenState(scan func(...any) error) (i int, st tokenState, err error) {
 func (s *Store) checkClientToken(ctx context.Context, check tokenCheck) (st tokenState, err error) {
 	err = s.read(ctx, func(tx *gorm.DB) error {
 		return s.row(tx, `SELECT @issued > `+clientValidFrom+`,
-				CAST(@asks AS text) = '' OR EXISTS (SELECT 1 FROM clients k WHERE k.id = @asks AND k.version = @version), {now}
+				CAST(@asks AS text) = '' OR EXISTS (SELECT 1 FROM clients k WHERE k.id = @asks AND k.version = @version),
+				{now}, c.scopes
 			FROM clients c, realm r WHERE c.id = @client`, args{
 			"client": check.ClientID, "issued": check.IssuedUS, "asks": check.asks.ID, "version": check.asks.Version,
-		}, &st.alive, &st.current, &st.now)
+		}, &st.alive, &st.current, &st.now, &st.scopes)
 	})
 	st.found = err == nil
 	return st, whenNotFound(err, nil)

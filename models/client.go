@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"time"
 
 	"gorm.io/gorm"
 )
@@ -20,6 +21,7 @@ type Client struct {
 	Grants     string // separated by spaces
 	Scopes     string // separated by spaces
 	Introspect bool   // may ask for the state of any token, RFC 7662
+	LostAnswer *Span  // how long an unanswered refresh may be tried again; nil: the server's, which is not at all
 	ValidFrom  Micros // tokens issued to the client at or before it are dead
 	Version    int64  // rises with each change
 	CreatedAt  Micros
@@ -35,6 +37,7 @@ type NewClient struct {
 	Grants     []string
 	Scopes     []string
 	Introspect bool
+	LostAnswer *Span // nil: the server's
 }
 
 // ClientPatch changes what is not nil.
@@ -43,6 +46,7 @@ type ClientPatch struct {
 	Grants     *[]string
 	Scopes     *[]string
 	Introspect *bool
+	LostAnswer **Span // to nil: the server's
 }
 
 var (
@@ -64,6 +68,17 @@ func (c *Client) setIntrospect(may bool) error {
 		return invalid("introspection is for confidential clients (RFC 7662 section 2.1)")
 	}
 	c.Introspect = may
+	return nil
+}
+
+// maxLostAnswer bounds for how long a copied token of before stays as good as the current one.
+const maxLostAnswer = 24 * time.Hour
+
+func (c *Client) setLostAnswer(window *Span) error {
+	if window != nil && (*window < 0 || time.Duration(*window) > maxLostAnswer) {
+		return invalid("the window for a lost answer, %s: must be 0 to %s", time.Duration(*window), maxLostAnswer)
+	}
+	c.LostAnswer = window
 	return nil
 }
 
@@ -100,7 +115,7 @@ func (s *Store) CreateClient(ctx context.Context, in NewClient, by Actor) (c *Cl
 		}
 		c.SecretHash = hashClientSecret(secret)
 	}
-	if err := c.setIntrospect(in.Introspect); err != nil {
+	if err := errors.Join(c.setIntrospect(in.Introspect), c.setLostAnswer(in.LostAnswer)); err != nil {
 		return nil, "", err
 	}
 	err = s.write(ctx, func(tx *gorm.DB) error {
@@ -146,8 +161,8 @@ func (s *Store) ListClients(ctx context.Context, p Page) (list []Client, next st
 	return list, next, err
 }
 
-// UpdateClient changes a client. Tokens that are out keep their scopes until they expire or are revoked; a refresh
-// gives no more than what the client has by then.
+// UpdateClient changes a client, at once: a strict check and a refresh give no more than what the client has by then.
+// Local verifiers go by the scope in the token until it expires or is revoked.
 func (s *Store) UpdateClient(ctx context.Context, id string, p ClientPatch, by Actor) (*Client, error) {
 	var c Client
 	err := s.write(ctx, func(tx *gorm.DB) error {
@@ -168,11 +183,14 @@ func (s *Store) UpdateClient(ctx context.Context, id string, p ClientPatch, by A
 		if p.Introspect != nil {
 			err = errors.Join(err, c.setIntrospect(*p.Introspect))
 		}
+		if p.LostAnswer != nil {
+			err = errors.Join(err, c.setLostAnswer(*p.LostAnswer))
+		}
 		if err != nil {
 			return err
 		}
 		c.Version, c.UpdatedAt = c.Version+1, now
-		if err := tx.Model(&c).Select("name", "grants", "scopes", "introspect", "version", "updated_at").
+		if err := tx.Model(&c).Select("name", "grants", "scopes", "introspect", "lost_answer", "version", "updated_at").
 			Updates(&c).Error; err != nil {
 			return err
 		}

@@ -17,18 +17,18 @@ type Device struct {
 	UserID            uuid.UUID
 	RefreshID         uuid.UUID // names the one refresh token that may be used next
 	PreviousRefreshID uuid.UUID // names the one before; uuid.Nil until the first refresh after a sign-in
-	RotatedAt         Micros    // when RefreshID was made
+	RotatedAt         Micros    // when the one before was rotated away, or the sign-in
 	IssuedAt          Micros    // the newest issue time: whatever issues for the device writes it
 	SignedInAt        Micros    // the issue time of the sign-in: the refresh tokens live while it is above every valid_from
 	ValidFrom         Micros    // tokens of the device issued at or before it are dead
 	ExpiresAt         Micros    // the end, unless it is used before
-	EndsAt            Micros    // the end in any case, fixed at sign-in
+	EndsAt            Micros    // the end in any case, fixed at sign-in; see lifetime.go
 	LastSeenAt        Micros
 	CreatedAt         Micros
 	ClientID          string
 	Name              string
 	Scope             string // what the sign-in granted
-	IP                string
+	IP                string // of whoever RefreshID was made for
 	UserAgent         string
 }
 

@@ -16,6 +16,7 @@ import (
 type life struct {
 	k        *kit
 	reuse    bool // a reuse interval longer than the test; or none
+	lost     bool // a window for a lost answer longer than the test; or none
 	user     *User
 	client   *Client
 	password int
@@ -28,6 +29,8 @@ type life struct {
 type lifeOfDevice struct {
 	live              bool
 	current, previous uuid.UUID
+	origin            Origin // of whoever current was made for
+	aged              bool   // the race window after the last rotation is over
 	name              string
 	grants            []*Grant
 }
@@ -35,15 +38,23 @@ type lifeOfDevice struct {
 // A device's life as a state machine: sign-ins, refreshes with every kind of token, sign-outs at each level, renames,
 // passwords, disabling, in any order, leave the store in the state that the design describes.
 func TestDevice_Life(t *testing.T) {
-	for _, interval := range []time.Duration{None, time.Hour} {
-		t.Run(fmt.Sprintf("ReuseInterval=%s", interval), func(t *testing.T) {
+	for _, windows := range [][2]time.Duration{{None, 0}, {time.Hour, 0}, {None, time.Hour}} {
+		interval, lost := windows[0], Span(windows[1])
+		t.Run(fmt.Sprintf("ReuseInterval=%s lost_answer=%s", interval, windows[1]), func(t *testing.T) {
 			forEachDB(t, func(t *testing.T, k *kit) {
 				users := 0
 				rapid.Check(t, func(rt *rapid.T) {
 					users++
-					l := &life{k: k, reuse: interval > 0, devices: map[uuid.UUID]*lifeOfDevice{}}
+					l := &life{k: k, reuse: interval > 0, lost: lost > 0, devices: map[uuid.UUID]*lifeOfDevice{}}
 					l.user = k.newUser(fmt.Sprintf("user-%d", users))
 					l.client = k.newClient(fmt.Sprintf("app-%d", users), GrantPassword, GrantRefreshToken)
+					if l.lost {
+						window := &lost
+						var err error
+						if l.client, err = k.UpdateClient(t.Context(), l.client.ID, ClientPatch{LostAnswer: &window}, Actor{}); err != nil {
+							t.Fatal(err)
+						}
+					}
 					rt.Repeat(rapid.StateMachineActions(l))
 				})
 			}, func(c *Config) { c.ReuseInterval = interval })
@@ -121,8 +132,21 @@ func (l *life) SignIn(t *rapid.T) {
 		l.devices[id] = d
 		l.order = append(l.order, id)
 	}
-	d.live, d.current, d.previous = true, uuid.MustParse(g.Claims.RefreshID), uuid.Nil
+	d.signedIn(g, origin)
+}
+
+func (d *lifeOfDevice) signedIn(g *Grant, from Origin) {
+	d.live, d.current, d.previous, d.origin = true, uuid.MustParse(g.Claims.RefreshID), uuid.Nil, from
 	d.grants = append(d.grants, g)
+}
+
+// Age: the device's last rotation was longer ago than clients race themselves.
+func (l *life) Age(t *rapid.T) {
+	d, id := l.device(t)
+	if _, err := l.k.sqldb.ExecContext(t.Context(), "UPDATE devices SET rotated_at = rotated_at - 2000000 WHERE id = '"+id.String()+"'"); err != nil {
+		t.Fatal(err)
+	}
+	d.aged = true
 }
 
 func (l *life) passwordOf(n int) string {
@@ -142,9 +166,10 @@ func (l *life) Refresh(t *rapid.T) {
 	with := d.grants[len(d.grants)-1-back]
 	rid := uuid.MustParse(with.Claims.RefreshID)
 	before := len(l.k.events(id.String()))
-	g, err := l.k.RefreshDevice(t.Context(), Refresh{Token: with.RefreshToken, Client: l.client, Origin: origin})
+	from := rapid.SampledFrom([]Origin{origin, elsewhere}).Draw(t, "from")
+	g, err := l.k.RefreshDevice(t.Context(), Refresh{Token: with.RefreshToken, Client: l.client, Origin: from})
 	switch {
-	case !d.live:
+	case !d.live, !sameFamily(rid, d.current):
 		l.want(t, err, ErrRefreshTokenInvalid)
 	case rid == d.current:
 		l.want(t, err, nil)
@@ -152,16 +177,21 @@ func (l *life) Refresh(t *rapid.T) {
 		if next == d.current || next == d.previous {
 			t.Fatal("a refresh id came twice")
 		}
-		d.previous, d.current = d.current, next
+		d.previous, d.current, d.origin, d.aged = d.current, next, from, false
 		d.grants = append(d.grants, g)
-	case l.reuse && rid == d.previous:
+	case (l.reuse || l.lost) && rid == d.previous:
 		l.want(t, err, nil)
-		if uuid.MustParse(g.Claims.RefreshID) != d.current {
+		next := uuid.MustParse(g.Claims.RefreshID)
+		// Elsewhere the race window decides, which rapid may outlast.
+		switch fresh := next != d.current; {
+		case fresh && l.reuse && from == d.origin:
 			t.Fatal("a retry got another successor")
+		case !fresh && (!l.reuse || from != d.origin && d.aged):
+			t.Fatal("one that may be somebody else got the same successor")
+		case fresh:
+			d.current, d.origin = next, from
 		}
 		d.grants = append(d.grants, g)
-	case l.reuse && d.previous == uuid.Nil:
-		l.want(t, err, ErrRefreshTokenInvalid)
 	default:
 		l.want(t, err, ErrRefreshTokenReused)
 		d.live = false
@@ -233,16 +263,21 @@ func (l *life) ChangePassword(t *rapid.T) {
 	if len(l.order) > 0 {
 		_, keep = l.device(t)
 	}
-	_, err := l.k.ChangePassword(t.Context(), PasswordChange{
+	g, _, err := l.k.ChangePassword(t.Context(), PasswordChange{
 		UserID: l.user.ID, Current: l.passwordOf(l.password), New: l.passwordOf(l.password + 1), KeepDevice: keep, IP: origin.IP,
 	}, Actor{})
-	if l.disabled {
+	switch {
+	case l.disabled:
 		l.want(t, err, ErrCredentials)
+		return
+	case keep == uuid.Nil || !l.devices[keep].live:
+		l.want(t, err, ErrAccessToken)
 		return
 	}
 	l.want(t, err, nil)
 	l.password++
 	l.allOut(keep)
+	l.devices[keep].signedIn(g, Origin{IP: origin.IP})
 }
 
 func (l *life) Disable(t *rapid.T) { l.setDisabled(t, true) }

@@ -33,6 +33,10 @@ type dialect struct {
 	clock    func() time.Time // SQLite's clock is this process's
 	last     atomic.Int64     // the newest value that clock gave: it never goes back
 	prepared sync.Map         // text as written -> statement
+
+	transaction    *sql.TxOptions // of every transaction
+	pooled         bool           // the URL says that a pooler may give each transaction another session
+	sessionsForget bool           // and those do not know sessionSettings, though they should
 }
 
 // statement is an SQL text with the driver's own placeholders, and the names of its parameters in order.
@@ -151,7 +155,11 @@ func openDatabase(cfg Config) (*dialect, *sql.DB, gorm.Dialector, error) {
 	if pg.ConnectTimeout == 0 {
 		pg.ConnectTimeout = queryTimeout
 	}
-	d := &dialect{postgres: true, words: postgresWords, list: postgresList, pgConfig: pg.Copy()}
+	d := &dialect{
+		postgres: true, words: postgresWords, list: postgresList, pgConfig: pg.Copy(),
+		transaction: &sql.TxOptions{Isolation: sql.LevelReadCommitted},
+		pooled:      pg.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement,
+	}
 	if cfg.NotifyURL != "" {
 		if d.pgConfig, err = parsePostgresURL("notify", cfg.NotifyURL); err != nil {
 			return nil, nil, nil, err
@@ -173,9 +181,29 @@ func parsePostgresURL(which, text string) (*pgx.ConnConfig, error) {
 // sessionSettings are set by a statement and not as start-up parameters, which pgbouncer refuses. A node that freezes
 // inside a transaction must not hold the realm's lock for ever. Compiling our short statements costs PostgreSQL a
 // hundred times what running them does; and what they look up is in memory or on a disk without a head, so a few
-// thousand look-ups are cheaper than reading a whole table.
-const sessionSettings = `SET jit = off; SET random_page_cost = 1.1; SET statement_timeout = '30s'; SET lock_timeout = '4s';
-	SET idle_in_transaction_session_timeout = '4s'`
+// thousand look-ups are cheaper than reading a whole table. The isolation level is that of statements of their own:
+// whoever waits for a row must see it as it is then (docs/no-survivor.md); transactions say it themselves.
+const sessionSettings = `SET default_transaction_isolation = 'read committed'; SET jit = off;
+	SET random_page_cost = 1.1; SET statement_timeout = '30s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '4s'`
+
+// lookAtIsolation finds out what a session's default is before anybody has set another one. If that is not ours, and a
+// pooler hands out sessions that never heard of ours, every statement that writes is a transaction that says its level.
+func (s *Store) lookAtIsolation(ctx context.Context) error {
+	if !s.d.pooled {
+		return nil
+	}
+	var level string
+	if err := s.read(ctx, func(tx *gorm.DB) error {
+		return s.row(tx, `SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_isolation'`, nil, &level)
+	}); err != nil {
+		return err
+	}
+	if s.d.sessionsForget = level != "read committed"; s.d.sessionsForget {
+		s.log.Warn("the database's default isolation level costs two round trips a refresh behind a pooler: "+
+			"ALTER ROLE … SET default_transaction_isolation = 'read committed'", "default_transaction_isolation", level)
+	}
+	return nil
+}
 
 func openPostgres(pg *pgx.ConnConfig, maxConns int) *sql.DB {
 	db := stdlib.OpenDB(*pg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {

@@ -20,9 +20,10 @@
 //   - horizon: no token is issued with a later issue time than the horizon that its statement read, and a sign-out takes it
 //     as its valid_from and moves it on; so neither waits for the other (horizon.go).
 //   - refresh id: names the one refresh token of a device that may be used next. A refresh rotates it; the token is derived
-//     from it and never stored (tokens.go). The ids of one row are a token family.
-//   - retry: the last refresh token once more, within the reuse interval; it gets the same successor again.
-//   - reuse, or replay: any other refresh token that was rotated away. It signs its device out.
+//     from it and never stored (tokens.go). The ids of one sign-in are a token family.
+//   - retry: the last refresh token once more, before its successor was used, within the reuse interval or the client's
+//     window for a lost answer; it gets the same successor again, or a fresh one (replay.go).
+//   - reuse, or replay: any other refresh token of the family that was rotated away. It signs its device out.
 //   - revocation event: a row of the append-only log ([Revocation]); its sequence number is its place in the order of
 //     commits. What follows the log is woken by [Store.LogMoved].
 //   - subscriber: a resource server that follows the log and acknowledges what it has applied. Where an event has been
@@ -33,7 +34,8 @@
 //
 // A transaction locks rows in this order: user, client, devices by their ids, realm. The realm comes last and is held to the
 // commit, so sequence numbers are the order of commits. A refresh locks its device alone, by an UPDATE in autocommit, and
-// leaves out a row that somebody holds. SQLite has one writer at a time, in the order they came.
+// leaves out a row that somebody holds. SQLite has one writer at a time, in the order they came. All of it runs under READ
+// COMMITTED, which every transaction says: what was waited for is seen as it is then.
 //
 // # Errors
 //
@@ -59,6 +61,7 @@
 // # Where things are
 //
 // A file has one noun. A refresh passes client_auth.go, refresh.go, batch.go, statements.go, tokens.go and horizon.go; only a
-// token that is not the current one comes to replay.go. A sign-in passes authenticate.go and throttle.go, then signin.go. A
+// token that is not the current one comes to replay.go; lifetime.go is how long all of it lasts. A sign-in passes
+// authenticate.go and throttle.go, then signin.go; a user's own new password is one too (password_change.go). A
 // sign-out begins in target.go and is done in signout.go; revocation.go is the log, feed.go wakes its followers.
 package models

@@ -48,13 +48,14 @@ func (s *Store) introspectRefreshToken(ctx context.Context, asks *Client, tok re
 	i := &Introspection{TokenType: "refresh_token", DeviceID: tok.DeviceID.String(), Issuer: s.cfg.Issuer}
 	var alive, current bool
 	var rotated, expires Micros
+	var scopes string
 	err := s.read(ctx, func(tx *gorm.DB) error {
-		return s.row(tx, `SELECT d.refresh_id = @refresh AND `+aliveDevice+`,
+		return s.row(tx, `SELECT d.refresh_id = @refresh AND `+aliveDevice+` AND `+withinLifetimes+`,
 				EXISTS (SELECT 1 FROM clients a WHERE a.id = @asks AND a.version = @version),
-				d.client_id, CAST(d.user_id AS text), u.username, d.scope, d.rotated_at, d.expires_at
+				d.client_id, CAST(d.user_id AS text), u.username, d.scope, c.scopes, d.rotated_at, `+deviceExpiry+`
 			FROM devices d, users u, clients c, realm r WHERE d.id = @device AND`+ruleJoin,
-			args{"refresh": tok.RefreshID, "device": tok.DeviceID, "asks": asks.ID, "version": asks.Version},
-			&alive, &current, &i.ClientID, &i.UserID, &i.Username, &i.Scope, &rotated, &expires)
+			s.lifetimes(args{"refresh": tok.RefreshID, "device": tok.DeviceID, "asks": asks.ID, "version": asks.Version}),
+			&alive, &current, &i.ClientID, &i.UserID, &i.Username, &i.Scope, &scopes, &rotated, &expires)
 	})
 	switch {
 	case err != nil:
@@ -64,6 +65,7 @@ func (s *Store) introspectRefreshToken(ctx context.Context, asks *Client, tok re
 	case !alive:
 		return nil, nil
 	}
+	i.Scope = common(i.Scope, scopes)
 	i.IssuedAt, i.ExpiresAt = rotated.Seconds(), expires.Seconds()
 	return i, nil
 }

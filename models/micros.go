@@ -2,6 +2,7 @@ package models
 
 import (
 	"database/sql/driver"
+	"fmt"
 	"math"
 	"time"
 )
@@ -39,3 +40,20 @@ func (m Micros) MarshalJSON() ([]byte, error) {
 
 // Value implements driver.Valuer: pgx, behind a pooler, must be told what a type of ours is.
 func (m Micros) Value() (driver.Value, error) { return int64(m), nil }
+
+// Span is a length of time that the database holds in microseconds. Where a client may have one of its own, a nil *Span
+// is the server's.
+type Span time.Duration
+
+// Value implements driver.Valuer.
+func (s Span) Value() (driver.Value, error) { return time.Duration(s).Microseconds(), nil }
+
+// Scan implements sql.Scanner.
+func (s *Span) Scan(value any) error {
+	micros, ok := value.(int64)
+	if !ok {
+		return fmt.Errorf("a length of time is no number: %T", value)
+	}
+	*s = Span(time.Duration(micros) * time.Microsecond)
+	return nil
+}

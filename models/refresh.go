@@ -22,9 +22,11 @@ type Refresh struct {
 // RefreshDevice rotates the device's refresh id and issues the next pair of tokens: one conditional UPDATE, in
 // autocommit, shared with those who refresh at the same moment. RFC 6749 section 6, RFC 9700 section 4.14.2.
 //
-// Within the reuse interval the immediate predecessor gets the very same successor again: a client whose answer was
-// lost, or two of its threads. Any other genuine token that is not the current one is a replay: it signs the device
-// out, and the error is [ErrRefreshTokenReused]. Everything else is [ErrRefreshTokenInvalid] and changes nothing.
+// The immediate predecessor is a retry for a while ([Store.decideRetryOrReplay]): a client whose answer was lost, or
+// two of its threads. Any other genuine token of this sign-in that is not the current one is a replay: it signs the
+// device out, and the error is [ErrRefreshTokenReused]. A scope that the device or, by now, the client has not is
+// [ErrScope]. Everything else is [ErrRefreshTokenInvalid] and changes nothing, a token from before the newest sign-in
+// too.
 func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 	token, ok := s.secret.parseRefreshToken(in.Token)
 	if !ok {
@@ -51,10 +53,10 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 		}
 		switch {
 		case err == nil:
-			if r.device.RefreshID == request.next {
-				s.Stats.Refreshes.Add(1)
-			} else {
+			if r.retry {
 				s.Stats.Retries.Add(1)
+			} else {
+				s.Stats.Refreshes.Add(1)
 			}
 			s.keepHorizonAhead(r.now, r.horizon)
 			return s.grant(r.device, in.Client, narrowed(r.device.Scope, in), r.now)
@@ -84,13 +86,14 @@ type rotation struct {
 type rotated struct {
 	device       *Device
 	now, horizon Micros // the clock of the statement, and the horizon that it read
+	retry        bool   // the predecessor was presented
 }
 
 // rotate is the whole of an ordinary refresh. The WHERE clause is the one rule and the compare-and-swap in one; the
 // issue time is the statement's start, so before its snapshot, and not above the horizon of that snapshot.
 const rotate = ` UPDATE devices AS d SET
 		refresh_id = q.next_id, previous_refresh_id = d.refresh_id, rotated_at = {now},
-		issued_at = {greatest}({now}, d.issued_at), expires_at = {least}({now} + @ttl, d.ends_at),
+		issued_at = {greatest}({now}, d.issued_at), expires_at = {least}({now} + ` + refreshTTL + `, ` + deviceEnd + `),
 		last_seen_at = {now}, ip = q.ip, user_agent = q.agent
 	FROM requested q, users u, clients c, realm r
 	WHERE d.id = q.device AND` + ruleJoin + `
@@ -102,7 +105,7 @@ const rotate = ` UPDATE devices AS d SET
 		AND c.version = q.version
 		-- mutant: refresh-ignores-the-horizon
 		AND {now} <= r.horizon
-		AND ` + aliveDevice + `
+		AND ` + aliveDevice + ` AND ` + withinLifetimes + `
 	RETURNING refresh_id, user_id, scope, issued_at, expires_at, {now}, {horizon}`
 
 // On PostgreSQL many are requested at a time. A row that somebody holds is left out, so no refresh waits for what is
@@ -138,17 +141,17 @@ func (s *Store) rotateAll(tx *gorm.DB, requested []rotation) ([]rotated, error) 
 	done := make([]rotated, len(requested))
 	if !s.d.postgres {
 		for i, q := range requested {
-			err := s.rows(tx, requestedOne+rotate, args{
+			err := s.rows(tx, requestedOne+rotate, s.lifetimes(args{
 				"device": q.DeviceID, "presented_id": q.RefreshID, "next_id": q.next, "client": q.client.ID,
-				"version": q.client.Version, "ip": q.origin.IP, "agent": q.origin.UserAgent, "ttl": s.cfg.RefreshTTL,
-			}, func(scan func(...any) error) error { return scanRotated(requested[i:i+1], done[i:i+1], scan) })
+				"version": q.client.Version, "ip": q.origin.IP, "agent": q.origin.UserAgent,
+			}), func(scan func(...any) error) error { return scanRotated(requested[i:i+1], done[i:i+1], scan) })
 			if err != nil {
 				return nil, err
 			}
 		}
 		return done, nil
 	}
-	err := s.rows(tx, requestedMany+rotate, args{
+	err := s.rows(tx, requestedMany+rotate, s.lifetimes(args{
 		"devices":       column(requested, func(q rotation) pgtype.UUID { return uuidOf(q.DeviceID) }),
 		"presented_ids": column(requested, func(q rotation) pgtype.UUID { return uuidOf(q.RefreshID) }),
 		"next_ids":      column(requested, func(q rotation) pgtype.UUID { return uuidOf(q.next) }),
@@ -156,8 +159,7 @@ func (s *Store) rotateAll(tx *gorm.DB, requested []rotation) ([]rotated, error) 
 		"versions":      column(requested, func(q rotation) int64 { return q.client.Version }),
 		"ips":           column(requested, func(q rotation) string { return q.origin.IP }),
 		"agents":        column(requested, func(q rotation) string { return q.origin.UserAgent }),
-		"ttl":           s.cfg.RefreshTTL,
-	}, func(scan func(...any) error) error { return scanRotated(requested, done, scan) })
+	}), func(scan func(...any) error) error { return scanRotated(requested, done, scan) })
 	return done, err
 }
 
@@ -172,11 +174,15 @@ func scanRotated(requested []rotation, done []rotated, scan func(...any) error) 
 	return nil
 }
 
-// covered tells whether the device has the scope that is asked for. It cannot change under the same refresh id. If it
-// does not, [Store.decideRetryOrReplay] says so, and only to whom the token belongs and whose token is good.
+// covered tells whether the client and the device have the scope that is asked for: the device's cannot change under
+// the same refresh id, and the statement looks at the client's version. If they do not, [Store.decideRetryOrReplay]
+// says so, and only to whom the token belongs and whose token is good.
 func (s *Store) covered(ctx context.Context, q rotation) (bool, error) {
 	if q.scope == "" {
 		return true, nil
+	}
+	if !covers(q.client.Scopes, q.scope) {
+		return false, nil
 	}
 	var has string
 	err := s.read(ctx, func(tx *gorm.DB) error {
@@ -197,8 +203,9 @@ func covers(scope, asked string) bool {
 
 // narrowed is the device's scope, less what was not asked for and what the client has lost since.
 func narrowed(scope string, in Refresh) string {
-	allowed, asked := strings.Fields(in.Client.Scopes), strings.Fields(in.Scope)
-	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(sc string) bool {
-		return !slices.Contains(allowed, sc) || (len(asked) > 0 && !slices.Contains(asked, sc))
-	}), " ")
+	scope = common(scope, in.Client.Scopes)
+	if in.Scope == "" {
+		return scope
+	}
+	return common(scope, in.Scope)
 }

@@ -33,6 +33,25 @@ func (c *Client) setScopes(scopes []string) error {
 	return nil
 }
 
+// common is what of a scope is allowed, too.
+func common(scope, allowed string) string {
+	if scope == allowed {
+		return scope
+	}
+	has := strings.Fields(allowed)
+	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(sc string) bool {
+		return !slices.Contains(has, sc)
+	}), " ")
+}
+
+// without is the scope less one.
+func without(scope, one string) string {
+	if !strings.Contains(scope, one) {
+		return scope
+	}
+	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(sc string) bool { return sc == one }), " ")
+}
+
 // GrantedScope is what a client gets for what it asks for (RFC 6749 section 3.3): what it was registered with; without
 // a request all of that but admin, which must be asked for by name, and which [Store.SignIn] gives to admins only. It
 // returns [ErrScope] for anything else.

@@ -48,7 +48,7 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
 		w = &signingIn{SignIn: in, self: Actor{
 			Entity: EntityUser, ID: in.User.ID.String(), IP: in.Origin.IP, UserAgent: in.Origin.UserAgent,
 		}}
-		for _, step := range []func(*gorm.DB, *signingIn) error{s.admit, s.findDevice, s.issue} {
+		for _, step := range []func(*gorm.DB, *signingIn) error{s.admit, s.findDevice, s.issue, s.auditSignIn} {
 			if err := step(tx, w); err != nil {
 				return nil, err
 			}
@@ -65,7 +65,8 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
 	return s.grant(w.device, in.Client, w.device.Scope, w.now)
 }
 
-// signingIn is a sign-in under way: [Store.admit], then [Store.findDevice], then [Store.issue], in one transaction.
+// signingIn is a sign-in under way: [Store.admit], [Store.findDevice], [Store.issue], [Store.auditSignIn], in one
+// transaction.
 type signingIn struct {
 	SignIn
 	self   Actor
@@ -168,10 +169,10 @@ func (s *Store) issue(tx *gorm.DB, w *signingIn) error {
 	s.keepHorizonAhead(w.now, w.horizon)
 
 	d.SignedInAt, d.IssuedAt, d.RotatedAt, d.LastSeenAt = issued, issued, w.now, w.now
-	if w.again {
-		d.RefreshID = nextRefreshID(d.RefreshID)
-	} else {
-		d.RefreshID, d.CreatedAt = uuid.New(), w.now
+	// mutant: token-family-kept-at-sign-in
+	d.RefreshID = newFamily(d.RefreshID)
+	if !w.again {
+		d.CreatedAt = w.now
 		d.ValidFrom = issued - 1 // a row of the same GUID may have been removed: its tokens, issued before, stay dead
 	}
 	d.PreviousRefreshID = uuid.Nil
@@ -185,12 +186,17 @@ func (s *Store) issue(tx *gorm.DB, w *signingIn) error {
 	}
 	d.ExpiresAt = min(w.now.Add(life), d.EndsAt)
 	d.Scope, d.IP, d.UserAgent = w.Scope, w.Origin.IP, w.Origin.UserAgent
-	kind, store := AuditSignedIn, s.insertDevice
 	if w.again {
-		kind, store = AuditSignedInAgain, s.updateDevice
+		return s.updateDevice(tx, d)
 	}
-	if err := store(tx, d); err != nil {
-		return err
+	return s.insertDevice(tx, d)
+}
+
+// auditSignIn tells of a sign-in that has been written.
+func (s *Store) auditSignIn(tx *gorm.DB, w *signingIn) error {
+	d, kind := w.device, AuditSignedIn
+	if w.again {
+		kind = AuditSignedInAgain
 	}
 	return s.audit(tx, AuditEvent{
 		At: w.now, Type: kind, UserID: d.UserID.String(), ClientID: d.ClientID, DeviceID: d.ID.String(),

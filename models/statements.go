@@ -18,10 +18,10 @@ import (
 func (s *Store) read(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	return dbError(s.withCurrentPlans(ctx, fn))
+	return dbError(again(func() error { return s.withCurrentPlans(ctx, fn) }))
 }
 
-// autocommit runs one statement that writes. Like write it goes on when the caller has hung up.
+// autocommit runs one statement that writes; fn may run again. Like write it goes on when the caller has hung up.
 func (s *Store) autocommit(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
 	defer cancel()
@@ -30,7 +30,22 @@ func (s *Store) autocommit(ctx context.Context, fn func(tx *gorm.DB) error) erro
 		return err
 	}
 	defer unlock()
-	return dbError(s.withCurrentPlans(ctx, fn))
+	run := fn
+	if s.d.sessionsForget {
+		run = func(tx *gorm.DB) error { return tx.Transaction(fn, s.d.transaction) }
+	}
+	return dbError(again(func() error { return s.withCurrentPlans(ctx, run) }))
+}
+
+// again runs fn once more when it lost a race. A statement of its own does so only under another isolation level than
+// ours, where it is refused what it should wait for and look at again.
+func again(fn func() error) (err error) {
+	for range maxRetries + 1 {
+		if err = fn(); !lostRace(err) {
+			break
+		}
+	}
+	return err
 }
 
 // write runs fn in a transaction and commits unless fn fails; see [commitAndFail]. A caller that hangs up does not stop
@@ -54,7 +69,7 @@ func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
 					return nil
 				}
 				return err
-			})
+			}, s.d.transaction)
 		})
 		switch {
 		case err == nil && failed != nil:

@@ -141,6 +141,9 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.checkSchema(ctx); err != nil {
 		return err
 	}
+	if err := s.lookAtIsolation(ctx); err != nil {
+		return err
+	}
 	var err error
 	if s.secret, err = newKeyring(s.cfg.Secrets); err != nil {
 		return err

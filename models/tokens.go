@@ -152,16 +152,26 @@ type refreshToken struct {
 	RefreshID uuid.UUID
 }
 
-// nextRefreshID is random but for its first bytes, which name its token family: all refresh ids of one row, through
-// every rotation and sign-in. A device that is removed and signs in again under the same GUID has a new row and a new
-// family: its older tokens are no thief's, and are nothing to whoever has the GUID now.
+// nextRefreshID is random but for its first bytes, which name its token family: all refresh ids of one sign-in, through
+// every rotation. The next sign-in on the same GUID begins a new one ([newFamily]), of the same user or, where the row
+// was removed in between, of anybody: the older tokens are no thief's any more, and are nothing to whoever has the GUID
+// now.
 func nextRefreshID(last uuid.UUID) uuid.UUID {
 	id := uuid.New()
 	copy(id[:familySize], last[:familySize])
 	return id
 }
 
-// sameFamily tells whether two refresh ids were made for the same row.
+// newFamily is the first refresh id of a sign-in, of another family than the last one of the sign-in before.
+func newFamily(last uuid.UUID) uuid.UUID {
+	for {
+		if id := uuid.New(); !sameFamily(id, last) {
+			return id
+		}
+	}
+}
+
+// sameFamily tells whether two refresh ids were made in the same sign-in.
 func sameFamily(a, b uuid.UUID) bool { return [familySize]byte(a[:]) == [familySize]byte(b[:]) }
 
 const familySize = 4

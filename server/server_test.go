@@ -213,11 +213,21 @@ func TestSettings_Password(t *testing.T) {
 		if a := change(testPassword, "short"); a.status != 422 || a.str("code") != "password_policy" {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
-		if a := change(testPassword, "a better one it is"); a.status != 200 || a.json["count"] != 1.0 {
+		changed := change(testPassword, "a better one it is")
+		if changed.status != 200 || changed.json["count"] != 1.0 || changed.str("device_id") != here.str("device_id") ||
+			changed.str("scope") != here.str("scope") {
+			t.Fatalf("%d %s", changed.status, changed.body)
+		}
+		if k.active(here.str("access_token")) || k.active(there.str("access_token")) ||
+			!k.active(changed.str("access_token")) {
+			t.Fatal("an older token is alive, or the new one is not")
+		}
+		// Whoever else has a refresh token of the same device is rid of: it does nothing any more.
+		if a := k.refresh(here.str("refresh_token")); a.status != 400 || a.str("error") != "invalid_grant" {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
-		if !k.active(here.str("access_token")) || k.active(there.str("access_token")) {
-			t.Fatal("the others are signed out, this one is not")
+		if a := k.refresh(changed.str("refresh_token")); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
 		}
 	})
 }

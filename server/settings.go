@@ -104,7 +104,7 @@ func (s *Server) signOut(c *gin.Context, t models.Target, wait time.Duration) er
 	return web.SignedOut(c, s.store, out, wait)
 }
 
-// changePassword signs the other devices out.
+// changePassword signs the other devices out, and this one in anew.
 func (s *Server) changePassword(c *gin.Context) error {
 	_, wait, err := web.QueryWait(c)
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *Server) changePassword(c *gin.Context) error {
 		return web.Invalid("there must be current_password and new_password")
 	}
 	caller := web.CallerFrom(c)
-	out, err := s.store.ChangePassword(c.Request.Context(), models.PasswordChange{
+	issued, out, err := s.store.ChangePassword(c.Request.Context(), models.PasswordChange{
 		UserID: caller.UserID, Current: *in.Current, New: *in.New,
 		KeepDevice: caller.DeviceID, IP: web.ClientIP(c),
 	}, self(c))
@@ -133,5 +133,8 @@ func (s *Server) changePassword(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return web.SignedOut(c, s.store, out, wait)
+	return web.OK(c, struct {
+		view.SignOut
+		tokenAnswer
+	}{view.NewSignOut(c.Request.Context(), s.store, out, wait), newTokenAnswer(issued)})
 }

@@ -158,10 +158,10 @@ func ends(in operation, t *issued) bool {
 	case actSignOut, actSignIn:
 		return in.Slot == t.slot
 	case actRevokeToken:
-		return in.Slot == t.slot && !in.Access
-	case actSignOutRest, actPassword:
+		return in.Slot == t.slot && !in.Access && in.SignIn == t.signIn
+	case actSignOutRest:
 		return in.Slot != t.slot
-	case actSignOutUser, actSignOutAll, actSetPassword, actDisable:
+	case actPassword, actSignOutUser, actSignOutAll, actSetPassword, actDisable:
 		return true
 	}
 	return false

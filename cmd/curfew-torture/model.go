@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 )
@@ -50,9 +51,23 @@ type operation struct {
 	Name      int8   // the new name of actRename
 	Stranger  bool   // another client presents the token
 	Access    bool   // of actRevokeToken: an access token
-	SignIn    int32  // of actRevokeToken: the refresh id of the sign-in that the token comes from
+	SignIn    int32  // of actRevokeToken and actRefresh: the refresh id of the sign-in that the token comes from
 	How       string
+
+	// Of actRefresh:
+	From       place
+	LostAnswer bool  // the client has a window for a lost answer, longer than a world lives
+	Begun, End int64 // nanoseconds since the run began; End is math.MaxInt64 if no answer came
 }
+
+// place is where a request comes from.
+type place int8
+
+const (
+	home place = iota
+	elsewhere
+	nowhereSure // of a device: an answer that never arrived leaves it open
+)
 
 type verdict int8
 
@@ -76,6 +91,10 @@ type deviceState struct {
 	Current, Previous int32
 	SignIn            int32 // the first refresh id since the sign-in
 	Name              int8
+	From              place // of whoever the current one was made for
+	// When the previous one was rotated away: not before, not after.
+	RotatedFrom, RotatedTo int64
+	Doubt                  bool // a retry without an answer may have put an unknown one in the place of the current
 }
 
 type worldState struct {
@@ -116,6 +135,9 @@ func (sp specification) step(s worldState, in operation, out outcome) (bool, wor
 	case actRefresh:
 		return sp.refresh(s, in, out)
 	case actCheck:
+		if d.Live && d.Doubt && in.RefreshID == d.Current {
+			return true, s
+		}
 		return ok == (d.Live && (in.RefreshID == d.Current || sp.reuse && in.RefreshID == d.Previous)), s
 	case actList:
 		for i, d := range s.Devices {
@@ -156,7 +178,7 @@ func (sp specification) step(s worldState, in operation, out outcome) (bool, wor
 			return false, s
 		}
 		if ok {
-			s.changePassword(in)
+			s.changePassword(in, out.RefreshID)
 		}
 	case actSetPassword:
 		s.Password = in.Password
@@ -174,37 +196,66 @@ func (sp specification) step(s worldState, in operation, out outcome) (bool, wor
 	return true, s
 }
 
-// refresh is RFC 6749 section 6 with rotation, the reuse interval and the end of a device whose token is replayed.
+// raceWindow is for how long the predecessor gets the same successor wherever it comes from.
+const raceWindow = int64(2 * time.Second)
+
+// refresh is RFC 6749 section 6 with rotation, the rule of the predecessor and the end of a device whose token is
+// replayed. A token of another sign-in or client does nothing.
 func (sp specification) refresh(s worldState, in operation, out outcome) (bool, worldState) {
 	d := &s.Devices[in.Slot]
-	if out.Verdict == done {
-		switch {
-		case !d.Live || in.Stranger:
-			return false, s
-		case in.RefreshID == d.Current:
-			if out.RefreshID == d.Current || out.RefreshID == d.Previous {
-				return false, s
-			}
-			d.Previous, d.Current = d.Current, out.RefreshID
-			return true, s
-		case sp.reuse && in.RefreshID == d.Previous && (out.RefreshID == d.Current || d.Current == unknownRefreshID):
-			d.Current = out.RefreshID // now it is known
-			return true, s
-		}
-		return false, s
-	}
+	own := d.Live && !in.Stranger && in.SignIn == d.SignIn
+	predecessor := in.RefreshID == d.Previous && (sp.reuse || in.LostAnswer)
 	switch {
-	case !d.Live:
+	case !own:
+		return out.Verdict == refused, s
+	case out.Verdict == done && in.RefreshID == d.Current:
+		if out.RefreshID == d.Current || out.RefreshID == d.Previous {
+			return false, s
+		}
+		d.rotate(in, out.RefreshID)
 		return true, s
-	case in.RefreshID == d.Current:
-		return in.Stranger, s
-	case sp.reuse && in.RefreshID == d.Previous:
-		return in.Stranger, s
-	case sp.reuse && d.Previous == noRefreshID: // a token from before the newest sign-in
-		return true, s
+	case out.Verdict == done:
+		return predecessor && d.answersPredecessor(in, sp.maybeSame(*d, in), sp.maybeFresh(*d, in), out.RefreshID), s
+	case in.RefreshID == d.Current && !d.Doubt, predecessor:
+		return false, s
 	}
 	d.Live = false // replay
 	return true, s
+}
+
+func (d *deviceState) rotate(in operation, successor int32) {
+	d.Previous, d.Current, d.Doubt = d.Current, successor, false
+	d.From, d.RotatedFrom, d.RotatedTo = in.From, in.Begun, in.End
+}
+
+// maybeSame tells whether the predecessor may get the successor that is there.
+func (sp specification) maybeSame(d deviceState, in operation) bool {
+	return sp.reuse && (in.From == d.From || d.From == nowhereSure || in.Begun-d.RotatedTo < raceWindow)
+}
+
+// maybeFresh tells whether it may get one of its own.
+func (sp specification) maybeFresh(d deviceState, in operation) bool {
+	return !sp.reuse || in.From != d.From && in.End-d.RotatedFrom >= raceWindow
+}
+
+func (d *deviceState) answersPredecessor(in operation, same, fresh bool, successor int32) bool {
+	switch {
+	case successor == d.Current:
+		d.Doubt = false
+		return same
+	case successor == d.Previous:
+		return false
+	case d.Current != unknownRefreshID && !d.Doubt:
+		d.Current, d.From = successor, in.From
+		return fresh
+	case same && fresh || d.Doubt: // now it is known, but not for whom it was made
+		d.Current, d.From, d.Doubt = successor, nowhereSure, false
+		return true
+	case fresh:
+		d.From = in.From
+	}
+	d.Current = successor
+	return same || fresh
 }
 
 func (sp specification) lost(s worldState, in operation) worldState {
@@ -215,13 +266,7 @@ func (sp specification) lost(s worldState, in operation) worldState {
 			*d = deviceState{Exists: true, Live: true, Current: unknownRefreshID, SignIn: unknownRefreshID, Name: d.Name}
 		}
 	case actRefresh:
-		if d.Live && in.RefreshID == d.Current && !in.Stranger {
-			d.Previous, d.Current = d.Current, unknownRefreshID
-		} else if d.Live && in.RefreshID != d.Current {
-			if ok, next := sp.refresh(s, in, outcome{Verdict: refused}); ok {
-				return next
-			}
-		}
+		return sp.lostRefresh(s, in)
 	case actRename:
 		if d.Exists {
 			d.Name = in.Name
@@ -230,7 +275,7 @@ func (sp specification) lost(s worldState, in operation) worldState {
 		d.Live = false
 	case actPassword:
 		if in.Password == s.Password && !s.Disabled {
-			s.changePassword(in)
+			s.changePassword(in, unknownRefreshID)
 		}
 	case actCheck, actList, actCount:
 	default:
@@ -239,10 +284,29 @@ func (sp specification) lost(s worldState, in operation) worldState {
 	return s
 }
 
-// revokeToken: a genuine refresh token signs its device out, however old it is; an access token only if no sign-out and
-// no later sign-in has ended it.
+func (sp specification) lostRefresh(s worldState, in operation) worldState {
+	d := &s.Devices[in.Slot]
+	own := d.Live && !in.Stranger && in.SignIn == d.SignIn
+	switch {
+	case !own:
+	case in.RefreshID == d.Current:
+		d.rotate(in, unknownRefreshID)
+	case in.RefreshID != d.Previous || !sp.reuse && !in.LostAnswer:
+		d.Live = false
+	case !sp.reuse: // a fresh one for certain
+		d.Current, d.From, d.Doubt = unknownRefreshID, in.From, false
+	case in.From != d.From && d.Current != unknownRefreshID:
+		d.Doubt = true
+	case in.From != d.From:
+		d.From = nowhereSure
+	}
+	return s
+}
+
+// revokeToken: a genuine refresh token of this sign-in signs its device out, however old it is; so does an access token
+// that no sign-out has ended.
 func (s *worldState) revokeToken(in operation) {
-	if d := &s.Devices[in.Slot]; !in.Access || in.SignIn == d.SignIn {
+	if d := &s.Devices[in.Slot]; in.SignIn == d.SignIn {
 		d.Live = false
 	}
 }
@@ -253,13 +317,12 @@ func (s *worldState) signOutAll() {
 	}
 }
 
-func (s *worldState) changePassword(in operation) {
+// changePassword ends every device, and signs the one that asked in anew.
+func (s *worldState) changePassword(in operation, rid int32) {
 	s.Password = in.Next
-	for i := range s.Devices {
-		if i != in.Slot {
-			s.Devices[i].Live = false
-		}
-	}
+	s.signOutAll()
+	d := &s.Devices[in.Slot]
+	*d = deviceState{Exists: true, Live: true, Current: rid, SignIn: rid, Name: d.Name}
 }
 
 func describe(in operation, out outcome) string {
@@ -285,6 +348,9 @@ func describe(in operation, out outcome) string {
 	}
 	if in.Access {
 		b.WriteString(", its access token")
+	}
+	if in.From == elsewhere {
+		b.WriteString(" from elsewhere")
 	}
 	if in.Stranger {
 		b.WriteString(" by another client")
@@ -319,7 +385,8 @@ func describeState(s worldState) string {
 	}
 	for i, d := range s.Devices {
 		if d.Exists {
-			fmt.Fprintf(&b, "; device %d live=%v token %d before %d name %d", i, d.Live, d.Current, d.Previous, d.Name)
+			fmt.Fprintf(&b, "; device %d live=%v token %d before %d name %d from %d", i,
+				d.Live, d.Current, d.Previous, d.Name, d.From)
 		}
 	}
 	return b.String()

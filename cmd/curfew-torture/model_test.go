@@ -12,13 +12,24 @@ func TestSpecification(t *testing.T) {
 		if got == 0 {
 			out = outcome{}
 		}
-		return event{operation{Action: actRefresh, RefreshID: with}, out}
+		return event{operation{Action: actRefresh, RefreshID: with, SignIn: 1}, out}
+	}
+	late := func(e event) event { // from elsewhere, when clients race themselves no more
+		e.in.From, e.in.Begun, e.in.End = elsewhere, 2*raceWindow, 2*raceWindow+1
+		return e
+	}
+	patient := func(e event) event {
+		e.in.LostAnswer = true
+		return e
 	}
 	check := func(rid int32, alive verdict) event {
 		return event{operation{Action: actCheck, RefreshID: rid}, outcome{Verdict: alive}}
 	}
 	act := func(a action) event { return event{operation{Action: a}, outcome{Verdict: done}} }
-	stranger := event{operation{Action: actRefresh, RefreshID: 1, Stranger: true}, outcome{Verdict: done, RefreshID: 2}}
+	stranger := event{
+		operation{Action: actRefresh, RefreshID: 1, SignIn: 1, Stranger: true}, outcome{Verdict: done, RefreshID: 2},
+	}
+	password := event{operation{Action: actPassword, Next: 1}, outcome{Verdict: done, RefreshID: 9}}
 
 	for _, tc := range []struct {
 		name  string
@@ -58,8 +69,25 @@ func TestSpecification(t *testing.T) {
 		}, signIn(1)}},
 		{"another client's token", true, false, []event{signIn(1), stranger}},
 		{"a lost refresh is found again by its retry", true, true, []event{
-			signIn(1), {operation{Action: actRefresh, RefreshID: 1}, outcome{Verdict: lost}}, refresh(1, 2), refresh(2, 3),
+			signIn(1),
+			{operation{Action: actRefresh, RefreshID: 1, SignIn: 1}, outcome{Verdict: lost}},
+			refresh(1, 2),
+			refresh(2, 3),
 		}},
+		{"from elsewhere the predecessor gets a fresh successor, and the one before is a replay", true, true, []event{
+			signIn(1), refresh(1, 2), late(refresh(1, 3)), check(2, refused), check(3, done), refresh(2, 0),
+			check(3, refused),
+		}},
+		{"lock-step", true, false, []event{signIn(1), refresh(1, 2), late(refresh(1, 2))}},
+		{"the one before lives on", true, false, []event{signIn(1), refresh(1, 2), late(refresh(1, 3)), check(2, done)}},
+		{"a lost answer, found within the client's window", false, true, []event{
+			signIn(1), patient(refresh(1, 2)), patient(refresh(1, 3)), patient(refresh(2, 0)), check(3, refused),
+		}},
+		{"a lost answer that logs out all the same", false, false, []event{
+			signIn(1), patient(refresh(1, 2)), patient(refresh(1, 0)),
+		}},
+		{"an older token after a changed password", true, false, []event{signIn(1), password, check(1, done)}},
+		{"the new token after a changed password", true, true, []event{signIn(1), password, check(9, done), refresh(1, 0), check(9, done)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			sp, state, legal := specification{tc.reuse}, worldState{}, true

@@ -150,6 +150,50 @@ var scenarios = []scenario{
 		d.now(ctx, w.refresh(again, false), w.refresh(again, false), w.introspect(w.newest(0)))
 		return nil
 	}},
+	{name: "owner and thief of one chain", run: func(ctx context.Context, w *world, d *director) error {
+		d.now(ctx, w.signIn(0))
+		first := w.newest(0)
+		d.now(ctx, w.refresh(first, false))
+		owners := w.newest(0)
+		d.now(ctx, w.refreshFrom(first, false, elsewhere)) // at once: a client that races itself, for all anybody knows
+		sleep(ctx, time.Duration(raceWindow)+ahead/10)
+		d.now(ctx, w.refreshFrom(first, false, elsewhere), w.introspect(owners), w.introspect(w.newest(0)))
+		d.now(ctx, w.refresh(owners, false), w.introspect(w.newest(0)), w.refresh(w.newest(0), false))
+		return nil
+	}},
+	{name: "the password is changed because of a thief", run: func(ctx context.Context, w *world, d *director) error {
+		d.now(ctx, w.signIn(0), w.signIn(1))
+		first := w.newest(0)
+		d.now(ctx, w.refresh(first, false))
+		thiefs := w.newest(0)
+		w.passwords = append(w.passwords, w.newPassword(len(w.passwords)))
+		d.now(ctx, w.changeOwnPassword(thiefs, w.password, int8(len(w.passwords)-1)))
+		d.now(ctx, w.refreshFrom(first, false, elsewhere), w.refreshFrom(thiefs, false, elsewhere), w.introspect(thiefs))
+		d.now(ctx, w.refresh(w.newest(0), false), w.introspect(w.newest(0)), w.introspect(w.newest(1)))
+		sleep(ctx, ahead)
+		d.everythingOf(ctx)
+		return nil
+	}},
+	{
+		name: "a change of the password behind a sign-in that has written its device", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			d.now(ctx, w.signIn(0))
+			w.passwords = append(w.passwords, w.newPassword(len(w.passwords)))
+			change := w.changeOwnPassword(w.newest(0), w.password, int8(len(w.passwords)-1))
+			release, err := d.hold(ctx, "LOCK TABLE audit_events IN SHARE MODE") // a sign-in tells of itself at its end
+			if err != nil {
+				return err
+			}
+			d.beside(ctx, w.signIn(1))
+			err = d.blocked(ctx, 1)
+			d.beside(ctx, change)
+			err = errors.Join(err, d.blocked(ctx, 2))
+			release()
+			d.wg.Wait()
+			d.everythingOf(ctx)
+			return err
+		},
+	},
 	{name: "the same token from eight clients", run: func(ctx context.Context, w *world, d *director) error {
 		for range 6 {
 			d.now(ctx, w.signIn(0))

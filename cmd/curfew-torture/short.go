@@ -69,6 +69,20 @@ func (c *historyCommand) runWith(ctx context.Context) func() error {
 
 // directed runs the directed schedules on the product.
 func directed(ctx context.Context, binary string) error {
+	for _, level := range []string{"repeatable read", "serializable"} {
+		v, err := runScenarios(ctx, historyConfig{
+			Binary: binary, Database: "postgres", Nodes: 2, Reuse: true, Rig: func(rc *rigConfig) {
+				rc.Settings = []string{"fsync=off", "synchronous_commit=off", "default_transaction_isolation=" + level}
+			},
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Print(v.report("postgres whose default isolation is " + level))
+		if v.failed() {
+			return errors.New("a directed schedule brought a history that the specification does not allow")
+		}
+	}
 	for _, database := range []string{"postgres", "sqlite"} {
 		for _, reuse := range []bool{true, false} {
 			v, err := runScenarios(ctx, historyConfig{Binary: binary, Database: database, Nodes: 2, Reuse: reuse})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,6 +39,14 @@ func (w *world) signInWith(slot int, number int8) step {
 }
 
 func (w *world) refresh(t *issued, stranger bool) step {
+	from := home
+	if !w.plain && w.rng.IntN(6) == 0 {
+		from = elsewhere
+	}
+	return w.refreshFrom(t, stranger, from)
+}
+
+func (w *world) refreshFrom(t *issued, stranger bool, from place) step {
 	if t == nil {
 		return nil
 	}
@@ -45,21 +54,31 @@ func (w *world) refresh(t *issued, stranger bool) step {
 	if stranger {
 		client = w.h.rig.stranger
 	}
+	address := map[place]string{home: w.address, elsewhere: w.elsewhere}[from]
 	return func(ctx context.Context, thread int, n *harness.Node) {
 		r := record{
-			In: operation{Action: actRefresh, Slot: t.slot, RefreshID: t.rid, Stranger: stranger}, Client: thread,
-			Node: n.Number, Call: w.h.now(),
+			In: operation{
+				Action: actRefresh, Slot: t.slot, RefreshID: t.rid, Stranger: stranger, SignIn: t.signIn, From: from,
+				LostAnswer: w.lostAnswer,
+			},
+			Client: thread, Node: n.Number, Call: w.h.now(),
 		}
-		got, a := w.h.rig.refresh(ctx, n, w.address, client, t.pair.Refresh)
+		got, a := w.h.rig.refresh(ctx, n, address, client, t.pair.Refresh)
 		w.issuing(r, t.signIn, got, a)
 	}
 }
 
 func (w *world) issuing(r record, signIn int32, t tokens, a answer) {
 	r.Return = w.h.now()
+	if r.In.Action == actRefresh {
+		r.In.Begun, r.In.End = r.Call, r.Return
+	}
 	switch {
 	case a.unknown():
 		r.Out.Verdict = lost
+		if r.In.Action == actRefresh {
+			r.In.End = math.MaxInt64
+		}
 	case a.status == http.StatusOK:
 		r.Out.Verdict = done
 		r.Out.RefreshID = w.issue(r.In.Slot, signIn, t, r.Call, r.Return)
@@ -311,17 +330,29 @@ func (w *world) changePassword(slot int) step {
 	w.passwords = append(w.passwords, w.newPassword(int(next)))
 	w.h.rig.note(w.passwords[next], "a password")
 	if t := w.newest(slot); t != nil && w.live[slot] && w.rng.IntN(3) > 0 {
-		body := fmt.Sprintf(`{"current_password":%q,"new_password":%q}`, w.passwords[was], w.passwords[next])
-		return w.bySettings(t, record{In: operation{Action: actPassword, Slot: slot, Password: was, Next: next}},
-			http.MethodPut, "/settings/password", body,
-			func(r *record, a answer) bool {
-				if a.status == http.StatusOK {
-					return handleSignOut(r, a)
-				}
-				return a.status == wrongCurrentPassword
-			})
+		return w.changeOwnPassword(t, was, next)
 	}
 	return w.setPassword(next)
+}
+
+// changeOwnPassword also signs the device of the token in anew: the answer has its new tokens.
+func (w *world) changeOwnPassword(t *issued, was, next int8) step {
+	body := fmt.Sprintf(`{"current_password":%q,"new_password":%q}`, w.passwords[was], w.passwords[next])
+	return w.bySettings(t, record{In: operation{Action: actPassword, Slot: t.slot, Password: was, Next: next}},
+		http.MethodPut, "/settings/password", body,
+		func(r *record, a answer) bool {
+			var got tokens
+			if a.status != http.StatusOK {
+				return a.status == wrongCurrentPassword
+			}
+			if !handleSignOut(r, a) || json.Unmarshal(a.body, &got) != nil {
+				return false
+			}
+			w.h.rig.note(got.Access, "an access token")
+			w.h.rig.note(got.Refresh, "a refresh token")
+			r.Out.RefreshID = w.issue(t.slot, noRefreshID, got, r.Call, r.Return)
+			return true
+		})
 }
 
 func (w *world) setPassword(next int8) step {

@@ -23,6 +23,9 @@ type world struct {
 	address  string
 	devices  [slots]string
 
+	elsewhere  string // another address
+	lostAnswer bool   // the client has a window for a lost answer
+
 	mu        sync.Mutex
 	rng       *rand.Rand
 	passwords []string // by number; the last one was set last
@@ -51,8 +54,9 @@ func (h *history) newWorld(ctx context.Context, seed uint64) (*world, error) {
 	serial := h.serial.Add(1)
 	w := &world{
 		h: h, client: fmt.Sprintf("app-%d", serial), username: fmt.Sprintf("user-%d", serial),
-		address: fmt.Sprintf("10.%d.%d.%d", serial>>16&255, serial>>8&255, serial&255),
-		rng:     rand.New(rand.NewPCG(seed, uint64(serial))), numbers: map[string]int32{},
+		address:   fmt.Sprintf("10.%d.%d.%d", serial>>16&255, serial>>8&255, serial&255),
+		elsewhere: fmt.Sprintf("10.%d.%d.%d", serial>>16&255|128, serial>>8&255, serial&255),
+		rng:       rand.New(rand.NewPCG(seed, uint64(serial))), numbers: map[string]int32{},
 	}
 	for i := range w.devices {
 		w.devices[i] = uuid.NewString()
@@ -61,6 +65,12 @@ func (h *history) newWorld(ctx context.Context, seed uint64) (*world, error) {
 	n := h.rig.pick(int(serial))
 	if err := h.rig.createClient(ctx, n, w.client); err != nil {
 		return nil, err
+	}
+	if w.lostAnswer = !h.Reuse && h.Database != "sqlite" && serial%2 == 0; w.lostAnswer {
+		if err := harness.Exec(ctx, h.rig.url, fmt.Sprintf(
+			"UPDATE clients SET lost_answer = %d WHERE id = '%s'", time.Hour.Microseconds(), w.client)); err != nil {
+			return nil, err
+		}
 	}
 	var err error
 	w.userID, err = h.rig.createUser(ctx, n, w.username, w.passwords[0])

@@ -21,7 +21,7 @@ import (
 func TestRestore(t *testing.T) {
 	url := testdb.SQLite(t)
 	file := strings.TrimPrefix(url, "sqlite:")
-	const issuer = "http://curfew.test"
+	const issuer = "http://curfew.localhost"
 	b := newBox(t, url).with("CURFEW_ISSUER=" + issuer)
 	secret := b.furnish()
 	r := b.serve()

@@ -75,17 +75,17 @@ var variables = []variable{
 	},
 	{
 		"REFRESH_TTL", "720h", "1s to 87600h",
-		"how long a device may stay unused",
+		"how long a device may stay unused; a shorter one holds for all devices, at their next refresh",
 		setDuration(time.Second, 87600*time.Hour, func(c *config) *time.Duration { return &c.store.RefreshTTL }),
 	},
 	{
 		"DEVICE_MAX_AGE", "0s", "0s (no end) to 87600h",
-		"how long after its sign-in a device ends in any case",
+		"how long after its sign-in a device ends in any case; a shorter one likewise",
 		setDuration(0, 87600*time.Hour, func(c *config) *time.Duration { return &c.store.DeviceMaxAge }),
 	},
 	{
 		"REUSE_INTERVAL", "30s", "0s to 1h",
-		"how long a refresh token that was just used may be used again by a retry",
+		"how long a refresh token that was just used may be used again by a retry, from elsewhere for a fresh successor",
 		setDuration(0, time.Hour, func(c *config) *time.Duration { return &c.store.ReuseInterval }),
 	},
 	{

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -25,8 +24,6 @@ func Authenticate(store *models.Store, scope string) gin.HandlerFunc {
 		}
 		token, err := store.CheckAccessToken(c.Request.Context(), raw)
 		switch {
-		case errors.Is(err, models.ErrAccessToken):
-			return errBadToken
 		case err != nil:
 			return err
 		case !token.HasScope(scope) || (scope == models.ScopeAdmin && token.UserID != uuid.Nil && !token.Admin):

@@ -50,7 +50,8 @@ func (m *Metrics) registerStats(store *models.Store) {
 	counter("curfew_sign_ins_total", "Password grants that succeeded.", nil, st.SignIns.Load)
 	counter("curfew_sign_ins_again_total", "Of these, by a device that was known.", nil, st.SignInsAgain.Load)
 	counter("curfew_refreshes_total", "Refresh tokens rotated.", nil, st.Refreshes.Load)
-	counter("curfew_refresh_retries_total", "Refreshes answered with the same successor again.", nil, st.Retries.Load)
+	counter("curfew_refresh_retries_total",
+		"Refreshes whose predecessor token was a retry: answered with the same successor, or a fresh one.", nil, st.Retries.Load)
 	counter("curfew_refresh_replays_total", "Replays that signed a device out.", nil, st.Replays.Load)
 	for i, level := range models.Levels {
 		counter("curfew_revocations_total", "Revocation events appended by this node.",

@@ -47,6 +47,8 @@ func ProblemOf(err error) *Problem {
 		return &Problem{Status: status, Code: code, Detail: detail}
 	}
 	switch {
+	case errors.Is(err, models.ErrAccessToken):
+		return errBadToken
 	case errors.Is(err, models.ErrUnavailable):
 		return unavailable("the server cannot reach its database; try again")
 	case errors.Is(err, models.ErrHashQueueFull):
