@@ -73,6 +73,7 @@ func (a *Admin) routes() {
 	r.GET("/users/:id", web.HandleWithoutQuery(a.getUser))
 	r.PATCH("/users/:id", web.Handle(a.updateUser))
 	r.DELETE("/users/:id", web.Handle(a.deleteUser))
+	r.POST("/users/:id/unlock", web.HandleWithoutQuery(a.unlockUser))
 	r.GET("/users/:id/devices", web.Handle(a.listUserDevices))
 	r.DELETE("/users/:id/devices", web.Handle(a.revokeUser))
 

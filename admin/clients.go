@@ -92,7 +92,7 @@ func (a *Admin) deleteClient(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return web.SignedOut(c, a.store, out, wait)
+	return web.SignedOutByAdmin(c, a.store, out, wait)
 }
 
 // rotateSecret gives the client a new secret, shown this once. The old one stops working at once; tokens stay.

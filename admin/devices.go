@@ -103,7 +103,7 @@ func (a *Admin) revokeAndWait(c *gin.Context, t models.Target, wait time.Duratio
 	if err != nil {
 		return err
 	}
-	return web.SignedOut(c, a.store, out, wait)
+	return web.SignedOutByAdmin(c, a.store, out, wait)
 }
 
 // revokeDevices ends all that the list with the same filters shows. A filter that is exactly a user or a client moves

@@ -51,7 +51,29 @@ func (a *Admin) getUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return web.OK(c, view.NewUser(u))
+	return a.answerUser(c, u)
+}
+
+// answerUser answers a user with the limits that the account has reached.
+func (a *Admin) answerUser(c *gin.Context, u *models.User) error {
+	limits, err := a.store.ReachedLimits(c.Request.Context(), u)
+	if err != nil {
+		return err
+	}
+	return web.OK(c, view.NewOneUser(u, limits))
+}
+
+// unlockUser clears what counts against a user's account.
+func (a *Admin) unlockUser(c *gin.Context) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	u, err := a.store.UnlockUser(c.Request.Context(), id, actor(c))
+	if err != nil {
+		return err
+	}
+	return a.answerUser(c, u)
 }
 
 // updateUser answers the user, and what was signed out by the change.
@@ -83,7 +105,7 @@ func (a *Admin) updateUser(c *gin.Context) error {
 	return web.OK(c, struct {
 		view.User
 		view.SignOut
-	}{view.NewUser(u), view.NewSignOut(c.Request.Context(), a.store, out, wait)})
+	}{view.NewUser(u), view.NewNamedSignOut(c.Request.Context(), a.store, out, wait)})
 }
 
 func (a *Admin) deleteUser(c *gin.Context) error {
@@ -99,7 +121,7 @@ func (a *Admin) deleteUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return web.SignedOut(c, a.store, out, wait)
+	return web.SignedOutByAdmin(c, a.store, out, wait)
 }
 
 func (a *Admin) listUserDevices(c *gin.Context) error {

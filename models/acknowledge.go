@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -22,7 +23,7 @@ type acknowledgement struct {
 }
 
 // Acknowledge notes that a subscriber has applied every event up to seq. It returns [ErrInvalid] for a number that no
-// event has.
+// event has, and [ErrTooManySubscribers] for a new subscriber of a client that has as many as it may.
 func (s *Store) Acknowledge(ctx context.Context, id SubscriberID, seq int64) error {
 	if err := CheckSubscriberName(id.Name); err != nil {
 		return err
@@ -41,17 +42,17 @@ func (s *Store) Acknowledge(ctx context.Context, id SubscriberID, seq int64) err
 	}
 	// What was applied stays applied, also when who says so has hung up.
 	ack := acknowledgement{ClientID: id.ClientID, Name: id.Name, Seq: seq}
-	known, err := s.acknowledgements.do(context.WithoutCancel(ctx), ack)
-	if err == nil && !known {
-		return invalid("seq %d: the log has lost it", seq)
-	}
-	return err
+	refusal, err := s.acknowledgements.do(context.WithoutCancel(ctx), ack)
+	return errors.Join(err, refusal)
 }
 
-// writeAcknowledgements writes those that have come while the ones before were being written, and says of each whether
-// the log knows its event: what this node knew may be of a database that has lost its end since.
-func (s *Store) writeAcknowledgements(ctx context.Context, list []acknowledgement) (known []bool, err error) {
+// writeAcknowledgements writes those that have come while the ones before were being written, and says of each why it
+// was not: its event is not known, since what this node knew may be of a database that has lost its end since; or its
+// subscriber is one too many.
+func (s *Store) writeAcknowledgements(ctx context.Context, list []acknowledgement) (refusal []error, err error) {
 	var last int64
+	var refused map[SubscriberID]bool
+	var ids []SubscriberID
 	err = s.write(ctx, func(tx *gorm.DB) error {
 		var now Micros
 		if err := s.row(tx, `SELECT {now}, last_seq FROM realm`, nil, &now, &last); err != nil {
@@ -63,7 +64,12 @@ func (s *Store) writeAcknowledgements(ctx context.Context, list []acknowledgemen
 				newest[id] = max(newest[id], a.Seq)
 			}
 		}
-		ids := slices.SortedFunc(maps.Keys(newest), compareSubscribers)
+		ids = slices.SortedFunc(maps.Keys(newest), compareSubscribers)
+		var err error
+		if refused, err = s.newSubscribers(tx, ids); err != nil {
+			return err
+		}
+		ids = slices.DeleteFunc(ids, func(id SubscriberID) bool { return refused[id] })
 		for chunk := range slices.Chunk(ids, 500) {
 			if err := insertAcknowledgements(tx, chunk, newest, now); err != nil {
 				return err
@@ -74,9 +80,20 @@ func (s *Store) writeAcknowledgements(ctx context.Context, list []acknowledgemen
 	if err != nil {
 		return nil, err
 	}
+	for _, id := range ids {
+		s.subscribersSeen.add(id)
+	}
 	s.newestSeq.Store(last)
 	s.acknowledged.wake()
-	return column(list, func(a acknowledgement) bool { return a.Seq <= last }), nil
+	return column(list, func(a acknowledgement) error {
+		switch {
+		case a.Seq > last:
+			return invalid("seq %d: the log has lost it", a.Seq)
+		case refused[SubscriberID{a.ClientID, a.Name}]:
+			return s.tooManySubscribers()
+		}
+		return nil
+	}), nil
 }
 
 func insertAcknowledgements(tx *gorm.DB, ids []SubscriberID, newest map[SubscriberID]int64, now Micros) error {

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 )
 
@@ -19,12 +21,15 @@ const (
 	AuditReplay          = "refresh_token_reuse"   // likewise, and both addresses
 	AuditRetried         = "refresh_token_retried" // from elsewhere than the refresh before; both addresses
 	AuditAdminRefused    = "admin_refused"         // a right password, and the scope admin for somebody who is none
+	AuditWrongPassword   = "wrong_password"        // of a user, or for a name that nobody has
+	AuditLimitReached    = "limit_reached"         // detail has which; no event tells of what is refused afterwards
 	AuditDeviceRenamed   = "device_renamed"
 	AuditPasswordChanged = "password_changed"
 	AuditUserCreated     = "user_created"
 	AuditUserChanged     = "user_changed"
 	AuditUserDisabled    = "user_disabled"
 	AuditUserEnabled     = "user_enabled"
+	AuditUserUnlocked    = "user_unlocked" // the counts of the limits were cleared
 	AuditUserDeleted     = "user_deleted"
 	AuditClientCreated   = "client_created"
 	AuditClientChanged   = "client_changed"
@@ -48,6 +53,7 @@ type AuditEvent struct {
 	IP        string
 	UserAgent string
 	UserID    string // of the thing that was changed
+	Username  string `gorm:"-"` // the user's of today; only in lists
 	ClientID  string
 	DeviceID  string
 	Detail    map[string]any `gorm:"serializer:json"`
@@ -140,7 +146,40 @@ func (s *Store) ListAuditEvents(ctx context.Context, f AuditFilter, p Page) (lis
 	if o.other != "" {
 		events.look = `SELECT at, id FROM audit_events WHERE ` + o.before + o.indexed + ` ORDER BY ` + o.by
 	}
-	return pageOfBounded(ctx, s, p, events)
+	if list, next, err = pageOfBounded(ctx, s, p, events); err != nil {
+		return nil, "", err
+	}
+	return list, next, s.nameUsers(ctx, list)
+}
+
+// nameUsers puts the users' names of today into events. Who is gone has none.
+func (s *Store) nameUsers(ctx context.Context, list []AuditEvent) error {
+	names := map[uuid.UUID]string{}
+	var ids []uuid.UUID
+	for _, e := range list {
+		if id, err := uuid.Parse(e.UserID); err == nil && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	err := s.read(ctx, func(tx *gorm.DB) error {
+		return s.rows(tx, `SELECT id, username FROM users WHERE id {in ids}`, args{"ids": ids},
+			func(scan func(...any) error) error {
+				var id uuid.UUID
+				var name string
+				err := scan(&id, &name)
+				names[id] = name
+				return err
+			})
+	})
+	for i := range list {
+		if id, err := uuid.Parse(list[i].UserID); err == nil {
+			list[i].Username = names[id]
+		}
+	}
+	return err
 }
 
 // auditOrder is how a list of audit events is read: in the order of the index that finds them. What the index does not

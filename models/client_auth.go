@@ -63,7 +63,7 @@ func (s *Store) AuthenticateClient(ctx context.Context, in ClientCredentials) (*
 	if wait := s.blocked.remaining(guess.key); wait > 0 {
 		return nil, &ThrottledError{RetryAfter: wait}
 	}
-	secret := true // to be guessed
+	secret, known := true, "" // is there one to be guessed, and the id of a client that there is
 	if clientID.MatchString(in.ID) && len(in.Secret) <= 1024 {
 		c, err := s.GetClient(ctx, in.ID)
 		switch {
@@ -75,17 +75,25 @@ func (s *Store) AuthenticateClient(ctx context.Context, in ClientCredentials) (*
 			s.clients.put(c)
 			return c, nil
 		default:
-			secret = !c.Public
+			secret, known = !c.Public, c.ID
 		}
 	}
-	err := s.charge(ctx, guess, s.guess(s.cfg.Limits.PerAddress, "address", addressPrefix(in.IP)))
-	// Where there is no secret, nobody's mistakes shut out the others at his address.
-	if throttled, ok := errors.AsType[*ThrottledError](err); ok && secret {
-		s.blocked.block(guess.key, throttled.RetryAfter)
+	usedUp, err := s.charge(ctx, guess, s.guess(limitAddress, addressPrefix(in.IP)))
+	if refused, ok := errors.AsType[refusals](err); ok {
+		// Where there is no secret, nobody's mistakes shut out the others at his address.
+		if secret {
+			s.blocked.block(guess.key, refused[0].wait)
+		}
+		return nil, refused.throttled()
 	}
 	if err != nil {
 		return nil, err
 	}
+	var events []AuditEvent
+	for _, g := range usedUp {
+		events = append(events, AuditEvent{Type: AuditLimitReached, ClientID: known, Detail: detail{"limit": g.name}})
+	}
+	s.note(ctx, Actor{Entity: EntitySystem, IP: in.IP}, events...)
 	return nil, ErrClientCredentials
 }
 
@@ -99,7 +107,7 @@ func (c *Client) fits(secret string) bool {
 }
 
 func (s *Store) clientGuess(in ClientCredentials) guess {
-	return s.guess(s.cfg.Limits.PerClient, "client", in.ID, addressPrefix(in.IP))
+	return s.guess(limitClient, in.ID, addressPrefix(in.IP))
 }
 
 // WithClient authenticates a client and calls fn with it. To save the hot paths a read it takes the client from memory

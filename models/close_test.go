@@ -21,7 +21,7 @@ func TestClose_WaitsForWhatWasGivenUp(t *testing.T) {
 			defer ended.Add(1)
 			return rotate(ctx, list)
 		}
-		s.acknowledgements.run = func(ctx context.Context, list []acknowledgement) ([]bool, error) {
+		s.acknowledgements.run = func(ctx context.Context, list []acknowledgement) ([]error, error) {
 			began <- struct{}{}
 			<-goOn
 			defer ended.Add(1)

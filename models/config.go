@@ -54,7 +54,8 @@ func Default() Config {
 		RevokedRetention:  720 * time.Hour,
 		AuditRetention:    2160 * time.Hour,
 		Limits: Limits{
-			Window: 15 * time.Minute, PerAccountAddress: 10, PerAccount: 50, PerAddress: 100, PerClient: 30,
+			Window: 15 * time.Minute, PerAccountAddress: 10, PerAccount: 50, PerDevice: 20, PerAddress: 100, PerClient: 30,
+			SignIns: 100, Renames: 200, Subscribers: 1000, Waits: 50,
 		},
 		Logger: slog.New(slog.DiscardHandler),
 		Clock:  time.Now,
@@ -72,11 +73,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.KeyRotation = cmp.Or(c.KeyRotation, d.KeyRotation)
 	c.RevokedRetention = max(0, cmp.Or(c.RevokedRetention, d.RevokedRetention))
 	c.AuditRetention = cmp.Or(c.AuditRetention, d.AuditRetention)
-	c.Limits.Window = cmp.Or(c.Limits.Window, d.Limits.Window)
-	c.Limits.PerAccountAddress = cmp.Or(c.Limits.PerAccountAddress, d.Limits.PerAccountAddress)
-	c.Limits.PerAccount = cmp.Or(c.Limits.PerAccount, d.Limits.PerAccount)
-	c.Limits.PerAddress = cmp.Or(c.Limits.PerAddress, d.Limits.PerAddress)
-	c.Limits.PerClient = cmp.Or(c.Limits.PerClient, d.Limits.PerClient)
+	c.Limits = c.Limits.withDefaults(d.Limits)
 	c.Logger = cmp.Or(c.Logger, d.Logger)
 	if c.Clock == nil {
 		c.Clock = d.Clock
@@ -88,4 +85,18 @@ func (c Config) withDefaults() (Config, error) {
 		return c, invalid("the access lifetime %s is longer than the refresh lifetime %s", c.AccessTTL, c.RefreshTTL)
 	}
 	return c, nil
+}
+
+func (l Limits) withDefaults(d Limits) Limits {
+	l.Window = cmp.Or(l.Window, d.Window)
+	l.PerAccountAddress = cmp.Or(l.PerAccountAddress, d.PerAccountAddress)
+	l.PerAccount = cmp.Or(l.PerAccount, d.PerAccount)
+	l.PerDevice = cmp.Or(l.PerDevice, d.PerDevice)
+	l.PerAddress = cmp.Or(l.PerAddress, d.PerAddress)
+	l.PerClient = cmp.Or(l.PerClient, d.PerClient)
+	l.SignIns = cmp.Or(l.SignIns, d.SignIns)
+	l.Renames = cmp.Or(l.Renames, d.Renames)
+	l.Subscribers = cmp.Or(l.Subscribers, d.Subscribers)
+	l.Waits = cmp.Or(l.Waits, d.Waits)
+	return l
 }

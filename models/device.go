@@ -231,13 +231,22 @@ func (s *Store) getDevice(tx *gorm.DB, f DeviceFilter) (*DeviceInfo, error) {
 }
 
 // RenameDevice names the one device that the filter selects; whose it is, is part of the filter. It returns
-// [ErrNotFound] if there is none.
+// [ErrNotFound] if there is none, and [*ThrottledError] when a user has renamed too often. The name that it has already
+// writes nothing.
 func (s *Store) RenameDevice(ctx context.Context, f DeviceFilter, name string, by Actor) (*DeviceInfo, error) {
 	name, err := CleanName(name)
 	if err != nil {
 		return nil, err
 	}
-	var d *DeviceInfo
+	d, err := s.GetDevice(ctx, f)
+	if err != nil || d.Name == name {
+		return d, err
+	}
+	if by.Entity == EntityUser {
+		if err := s.spend(ctx, s.accountGuess(limitRenames, usernameKey(d.Username)), d.UserID, by); err != nil {
+			return nil, err
+		}
+	}
 	err = s.write(ctx, func(tx *gorm.DB) (err error) {
 		if d, err = s.getDevice(tx, f); err != nil {
 			return err

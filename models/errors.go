@@ -48,6 +48,8 @@ var (
 	ErrHashQueueFull = password.ErrQueueFull
 	// ErrPasswordPolicy: a new password that may not be used; the message says why, for the user.
 	ErrPasswordPolicy = password.ErrPolicy
+	// ErrTooManySubscribers: a client has as many subscribers as it may; those that are known go on.
+	ErrTooManySubscribers = errors.New("the client has too many subscribers")
 	// ErrSchema: the database's schema is not the one this program was built for.
 	ErrSchema = errors.New("the database schema does not fit this version")
 )
@@ -84,14 +86,15 @@ func isOurs(err error) bool {
 	for _, ours := range []error{
 		ErrUnavailable, ErrNotFound, ErrConflict, ErrInvalid, ErrCredentials, ErrClientCredentials,
 		ErrRefreshTokenInvalid, ErrRefreshTokenReused, ErrAccessToken, ErrMayNotIntrospect, ErrScope, ErrTokenType,
-		ErrSchema, ErrHashQueueFull, ErrPasswordPolicy,
+		ErrSchema, ErrHashQueueFull, ErrPasswordPolicy, ErrTooManySubscribers,
 	} {
 		if errors.Is(err, ours) {
 			return true
 		}
 	}
 	_, throttled := errors.AsType[*ThrottledError](err)
-	return throttled
+	_, refused := errors.AsType[refusals](err)
+	return throttled || refused
 }
 
 // unavailable tells the faults that pass by themselves (or with an operator's help) from a wrong statement.

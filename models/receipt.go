@@ -2,14 +2,9 @@ package models
 
 import (
 	"context"
-	"slices"
-	"time"
 
 	"gorm.io/gorm"
 )
-
-// ackPoll is how often a waiting sign-out looks for acknowledgements that other nodes took.
-const ackPoll = 25 * time.Millisecond
 
 // SubscriberReceipt is what is known of one event at one resource server.
 type SubscriberReceipt struct {
@@ -60,11 +55,6 @@ func (r *Receipt) Missing() []string {
 	return names
 }
 
-// settled: nobody who is listening has yet to apply it.
-func (r *Receipt) settled() bool {
-	return !slices.ContainsFunc(r.Subscribers, func(s SubscriberReceipt) bool { return s.Live && !s.Acknowledged })
-}
-
 // Receipt returns the receipt of one event as it is now. It returns [ErrNotFound] if there is no such event.
 func (s *Store) Receipt(ctx context.Context, seq int64) (*Receipt, error) {
 	r := &Receipt{Seq: seq}
@@ -100,23 +90,4 @@ func (s *Store) Receipt(ctx context.Context, seq int64) (*Receipt, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-// WaitApplied returns the receipt of an event once every live subscriber has applied it, or when ctx is done.
-func (s *Store) WaitApplied(ctx context.Context, seq int64) (*Receipt, error) {
-	poll := time.NewTicker(ackPoll)
-	defer poll.Stop()
-	for {
-		moved := s.acknowledged.next()
-		r, err := s.Receipt(context.WithoutCancel(ctx), seq)
-		if err != nil || r.settled() {
-			return r, err
-		}
-		select {
-		case <-ctx.Done():
-			return r, nil
-		case <-moved:
-		case <-poll.C:
-		}
-	}
 }

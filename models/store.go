@@ -36,10 +36,12 @@ type Store struct {
 	secret *keyring
 	writer chan struct{} // SQLite only: one writer at a time, in the order they came
 
-	// checks are the places of password checks, what they ask of the database included: who comes when all are taken is
-	// told so before anything is done. counting are those of them that may count guesses at a time: all guesses at one
-	// account meet in one row, and those that wait for it must not take every connection.
-	checks, counting chan struct{}
+	// A password check asks the database (asking), counts the attempt there (counting), and is hashed (hashing), each
+	// with a bounded number of others. All guesses at one account meet in one row, and those that wait for it must not
+	// take every connection.
+	asking, hashing *places
+	counting        chan struct{}
+	underWay        underWay
 
 	keys        atomic.Pointer[keySet]
 	unknownKeys unknownKeys
@@ -50,11 +52,16 @@ type Store struct {
 
 	rotations        batch[rotation, rotated]
 	tokenChecks      batch[tokenCheck, tokenState] // PostgreSQL only: SQLite reads without a round trip
-	acknowledgements batch[acknowledgement, bool]
+	acknowledgements batch[acknowledgement, error]
 
 	pushingHorizon atomic.Bool
 	logGrew        signal
 	acknowledged   signal
+	receipts       receiptBoard
+	receiptReads   chan struct{} // those who read a whole receipt after a wait
+	waits          callers
+
+	subscribersSeen subscriberSet
 
 	pings singleflight.Group
 
@@ -70,6 +77,7 @@ type Store struct {
 // Stats counts what the store decided, since it was opened.
 type Stats struct {
 	SignIns, SignInsAgain, Refreshes, Retries, Replays atomic.Int64
+	ReceiptReadings                                    atomic.Int64    // of acknowledgements, for all who wait
 	Revocations                                        [4]atomic.Int64 // by level, in the order of [Levels]
 }
 
@@ -106,13 +114,14 @@ func connect(cfg Config) (*Store, error) {
 		run: s.checkDeviceTokens, start: s.background.Go, workers: 4, most: 128,
 	}
 	// With a thousand resource servers they come a thousand at a time; two statements would wait for each other's rows.
-	s.acknowledgements = batch[acknowledgement, bool]{
+	s.acknowledgements = batch[acknowledgement, error]{
 		run: s.writeAcknowledgements, start: s.background.Go, workers: 1, most: 5000,
 	}
 	if s.hasher, err = password.New(cfg.Hash); err != nil {
 		return nil, invalid("%w", err)
 	}
-	s.checks, s.counting = make(chan struct{}, s.hasher.Places()), make(chan struct{}, max(1, cfg.MaxConns/4))
+	s.asking, s.hashing = newPlaces(2*s.hasher.Places(), 1), newPlaces(s.hasher.Places(), s.hasher.AtATime()+1)
+	s.counting, s.receiptReads = make(chan struct{}, max(1, cfg.MaxConns/4)), make(chan struct{}, max(1, cfg.MaxConns/4))
 	var dialector gorm.Dialector
 	if s.d, s.sqldb, dialector, err = openDatabase(cfg); err != nil {
 		return nil, err

@@ -3,9 +3,13 @@ package models
 import (
 	"cmp"
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gorm.io/gorm"
@@ -49,29 +53,22 @@ type Lease struct {
 	others Micros // what others had written before: to there it is live without this node
 }
 
-// Subscribe says that the streams of these subscribers are open, now and for [SubscriberLease].
+// Subscribe says that the streams of these subscribers are open, now and for [SubscriberLease]. It returns
+// [ErrTooManySubscribers] if one of them is new and its client has as many as it may; the others are noted.
 func (s *Store) Subscribe(ctx context.Context, leases ...*Lease) error {
 	leases = slices.SortedFunc(slices.Values(leases), func(a, b *Lease) int {
 		return compareSubscribers(a.SubscriberID, b.SubscriberID)
 	})
 	written := make([]Lease, len(leases))
+	var refused error
 	err := s.write(ctx, func(tx *gorm.DB) error {
+		refused = nil
 		for i, l := range leases {
-			a := args{"client": l.ClientID, "name": l.Name, "lease": SubscriberLease}
 			written[i] = *l
-			var before Micros
-			if err := s.row(tx, `INSERT INTO subscribers (client_id, name, live_until, acked_seq, acked_at, created_at)
-				VALUES (@client, @name, 0, 0, 0, {now})
-				ON CONFLICT (client_id, name) DO UPDATE SET live_until = subscribers.live_until RETURNING live_until`,
-				a, &before); err != nil {
-				return err
-			}
-			if before != l.until {
-				written[i].others = before
-			}
-			// No two writers leave the same value: who ends a lease sees whether it is still the last one's.
-			if err := s.row(tx, `UPDATE subscribers SET live_until = {greatest}(live_until + 1, {now} + @lease)
-				WHERE client_id = @client AND name = @name RETURNING live_until`, a, &written[i].until); err != nil {
+			switch err := s.subscribe(tx, &written[i]); {
+			case errors.Is(err, ErrTooManySubscribers):
+				refused = err
+			case err != nil:
 				return err
 			}
 		}
@@ -83,7 +80,97 @@ func (s *Store) Subscribe(ctx context.Context, leases ...*Lease) error {
 	for i, l := range leases {
 		*l = written[i]
 	}
-	return nil
+	return refused
+}
+
+func (s *Store) subscribe(tx *gorm.DB, l *Lease) error {
+	a := args{"client": l.ClientID, "name": l.Name, "lease": SubscriberLease, "most": s.cfg.Limits.Subscribers}
+	var before Micros
+	err := s.row(tx, `INSERT INTO subscribers (client_id, name, live_until, acked_seq, acked_at, created_at)
+		SELECT CAST(@client AS text), CAST(@name AS text), 0, 0, 0, {now} FROM realm
+		WHERE EXISTS (SELECT 1 FROM subscribers WHERE client_id = @client AND name = @name)
+			OR (SELECT count(*) FROM subscribers WHERE client_id = @client) < @most
+		ON CONFLICT (client_id, name) DO UPDATE SET live_until = subscribers.live_until RETURNING live_until`,
+		a, &before)
+	if errors.Is(err, sql.ErrNoRows) {
+		return s.tooManySubscribers()
+	}
+	if err != nil {
+		return err
+	}
+	if before != l.until {
+		l.others = before
+	}
+	// No two writers leave the same value: who ends a lease sees whether it is still the last one's.
+	return s.row(tx, `UPDATE subscribers SET live_until = {greatest}(live_until + 1, {now} + @lease)
+		WHERE client_id = @client AND name = @name RETURNING live_until`, a, &l.until)
+}
+
+func (s *Store) tooManySubscribers() error {
+	return fmt.Errorf("%w: %d are allowed; an admin can remove those that are gone",
+		ErrTooManySubscribers, s.cfg.Limits.Subscribers)
+}
+
+// newSubscribers finds those of the subscribers that are not known and may not become so, because their client has as
+// many as it may.
+func (s *Store) newSubscribers(tx *gorm.DB, ids []SubscriberID) (refused map[SubscriberID]bool, err error) {
+	refused = map[SubscriberID]bool{}
+	room := map[string]int{}
+	for _, id := range ids {
+		if s.subscribersSeen.has(id) {
+			continue
+		}
+		a := args{"client": id.ClientID, "name": id.Name}
+		var known bool
+		if err := s.row(tx, `SELECT EXISTS (SELECT 1 FROM subscribers WHERE client_id = @client AND name = @name) FROM realm`,
+			a, &known); err != nil {
+			return nil, err
+		}
+		if _, counted := room[id.ClientID]; !counted && !known {
+			var n int
+			if err := s.row(tx, `SELECT count(*) FROM subscribers WHERE client_id = @client`, a, &n); err != nil {
+				return nil, err
+			}
+			room[id.ClientID] = s.cfg.Limits.Subscribers - n
+		}
+		switch {
+		case known:
+			s.subscribersSeen.add(id)
+		case room[id.ClientID] <= 0:
+			refused[id] = true
+		default:
+			room[id.ClientID]--
+		}
+	}
+	return refused, nil
+}
+
+// subscriberSet is a bounded memory of names that the database knows. When it is full it starts anew.
+type subscriberSet struct {
+	mu  sync.Mutex
+	ids map[SubscriberID]struct{}
+}
+
+func (m *subscriberSet) has(id SubscriberID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.ids[id]
+	return ok
+}
+
+func (m *subscriberSet) add(id SubscriberID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ids == nil || len(m.ids) >= 50_000 {
+		m.ids = map[SubscriberID]struct{}{}
+	}
+	m.ids[id] = struct{}{}
+}
+
+func (m *subscriberSet) remove(id SubscriberID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.ids, id)
 }
 
 // Unsubscribe says that a subscriber's last stream on this node has ended. It stays live for as long as its last
@@ -114,6 +201,7 @@ func (s *Store) ListSubscribers(ctx context.Context) (list []Subscriber, err err
 // DeleteSubscriber forgets a resource server that is gone for good, so that no receipt names it as missing any more.
 // One that still listens comes back with its next acknowledgement.
 func (s *Store) DeleteSubscriber(ctx context.Context, id SubscriberID, by Actor) error {
+	s.subscribersSeen.remove(id)
 	return s.write(ctx, func(tx *gorm.DB) error {
 		a := args{"client": id.ClientID, "name": id.Name}
 		n, err := s.exec(tx, `DELETE FROM subscribers WHERE client_id = @client AND name = @name`, a)

@@ -57,6 +57,9 @@ func CleanName(name string) (string, error) {
 	return name, nil
 }
 
+// CleanLine makes foreign text fit for a line of a log: printable, at most max bytes.
+func CleanLine(text string, max int) string { return cleanText(text, max) }
+
 // cleanText makes foreign text fit for the log and the database: valid UTF-8, printable, at most max bytes.
 func cleanText(text string, max int) string {
 	if len(text) > max {

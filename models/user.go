@@ -190,6 +190,11 @@ func (s *Store) UpdateUser(ctx context.Context, id uuid.UUID, p UserPatch, by Ac
 	if err != nil {
 		return nil, nil, err
 	}
+	if p.Password != nil { // who errs before does not with a new one
+		if err := s.clearAccount(ctx, after.UsernameKey); err != nil {
+			s.log.Warn("the counts of an account could not be cleared", "user_id", id, "error", err)
+		}
+	}
 	return after, out, nil
 }
 

@@ -157,14 +157,14 @@ func mustFail[T any](_ T, err error) error {
 // Many who guess at once: as many pass as may, and whoever is refused at one limit counts against none.
 func TestCharge_AllOrNone(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
-		narrow, wide := k.guess(3, "test", "narrow"), k.guess(100, "test", "wide")
+		narrow, wide := k.guess(limitClient, "narrow"), k.guess(limitAddress, "wide")
 		for range 20 { // at first no row is there yet, and few connections
 			var passed, refused atomic.Int64
 			var wg sync.WaitGroup
 			for range 40 {
 				wg.Go(func() {
-					err := k.charge(context.Background(), narrow, wide)
-					if _, ok := errors.AsType[*ThrottledError](err); ok {
+					_, err := k.charge(context.Background(), narrow, wide)
+					if _, ok := errors.AsType[refusals](err); ok {
 						refused.Add(1)
 					} else if err == nil {
 						passed.Add(1)
@@ -186,7 +186,7 @@ func TestCharge_AllOrNone(t *testing.T) {
 				k.refund(t.Context(), "", narrow, wide)
 			}
 		}
-	}, func(c *Config) { c.Limits.Window, c.MaxConns = 24*time.Hour, 40 })
+	}, func(c *Config) { c.Limits.Window, c.Limits.PerClient, c.MaxConns = 24*time.Hour, 3, 40 })
 }
 
 func TestAuthenticateUser_SuccessClearsTheCount(t *testing.T) {

@@ -86,7 +86,7 @@ func oauthErrorOf(err error) *oauthError {
 		return e
 	}
 	if t, ok := errors.AsType[*models.ThrottledError](err); ok {
-		return temporarilyUnavailable(http.StatusTooManyRequests, "too many failed attempts; try again later",
+		return temporarilyUnavailable(http.StatusTooManyRequests, t.Public()+"; try again later",
 			"throttled", t.RetryAfter)
 	}
 	switch {
@@ -122,6 +122,11 @@ func oauthErrorOf(err error) *oauthError {
 func (s *Server) fail(c *gin.Context, err error) *oauthError {
 	e := oauthErrorOf(err)
 	web.LogFault(c, e.status, err)
+	reason := e.description
+	if e.code == "invalid_grant" { // whose causes the client is not told apart
+		reason = e.reason
+	}
+	web.NoteReason(c, reason)
 	if e.status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", `Basic realm="curfew", charset="UTF-8"`)
 	}

@@ -27,6 +27,9 @@ type grant struct {
 	// sure that it is still the same.
 	fresh bool
 
+	// refuses says what this node knows of why the request would be refused, before anything is asked; nil: nothing.
+	refuses func(*models.Store, *gin.Context) error
+
 	// check says what is wrong with the parameters, before any secret of a user is looked at: that tells nothing of it.
 	check func(*tokenRequest) error
 
@@ -37,7 +40,9 @@ type grant struct {
 // grants are the grants of the token endpoint. What registering a client with one of them asks for is in
 // [models.GrantTypes].
 var grants = []grant{
-	{name: models.GrantPassword, fresh: true, check: checkSignIn, issue: issueSignIn},
+	{
+		name: models.GrantPassword, fresh: true, refuses: refusesSignIn, check: checkSignIn, issue: issueSignIn,
+	},
 	{name: models.GrantRefreshToken, check: checkNothing, issue: issueRefresh},
 	{name: models.GrantClientCredentials, check: checkScope, issue: issueClientToken},
 }
@@ -57,6 +62,9 @@ func (s *Server) token(c *gin.Context) {
 	var issued *models.Grant
 	in, err := clientCredentials(c)
 	g := findGrant(c.Request.PostForm.Get("grant_type"))
+	if err == nil && g != nil && g.refuses != nil {
+		err = g.refuses(s.store, c)
+	}
 	if err == nil {
 		authenticated := s.store.WithClient
 		if g != nil && g.fresh {
@@ -169,13 +177,20 @@ func (t *tokenRequest) RefreshAccessToken(
 // authenticateUser is go-oauth2's hook for the password grant.
 func (t *tokenRequest) authenticateUser(ctx context.Context, _, username, password string) (string, error) {
 	u, err := t.store.AuthenticateUser(ctx, models.PasswordAttempt{
-		Username: username, Password: password, IP: t.origin.IP, DeviceID: t.deviceID,
+		Username: username, Password: password, IP: t.origin.IP, DeviceID: t.deviceID, Agent: t.origin.UserAgent,
 	})
 	if err != nil {
 		return "", err
 	}
 	t.user = u
 	return u.ID.String(), nil
+}
+
+// refusesSignIn keeps those who are over a limit from costing anything: not even their client is looked up.
+func refusesSignIn(store *models.Store, c *gin.Context) error {
+	return store.RefusesAttempt(models.PasswordAttempt{
+		Username: c.Request.PostForm.Get("username"), IP: web.ClientIP(c),
+	})
 }
 
 // checkScope finds what the client gets of what it asks for.

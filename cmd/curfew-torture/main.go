@@ -25,6 +25,7 @@ var commands struct {
 	Upgrade   upgradeCommand   `cmd:"" help:"Roll out the newest migration under load, old and new nodes side by side."`
 	Secrets   secretsCommand   `cmd:"" help:"Search dump, debug logs, metrics and error answers of a busy run for every secret that was used."`
 	Overload  overloadCommand  `cmd:"" help:"Ten times more sign-ins than can be hashed, slow headers, endless bodies, idle connections: what the others get."`
+	Blocking  blockingCommand  `cmd:"" help:"One address, one account, one user against everybody else's sign-ins and refreshes, with the product's own limits."`
 	Timing    timingCommand    `cmd:"" help:"Compare the answer times of known and unknown users, right and wrong secrets."`
 	Fuzz      fuzzCommand      `cmd:"" help:"Fuzz whatever parses foreign input, one function after the other."`
 	Directed  directedCommand  `cmd:"" help:"Only the directed schedules, on the product."`

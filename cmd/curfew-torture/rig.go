@@ -154,6 +154,7 @@ func (r *rig) product(databaseURL string) harness.Product {
 		"LOG_LEVEL": "info", "TRUSTED_PROXIES": "127.0.0.1/32",
 		"HASH_MEMORY": "64", "HASH_TIME": "1", "HASH_CONCURRENCY": "16", "HASH_QUEUE": "1000",
 		"LIMIT_PER_ACCOUNT": "1000000", "LIMIT_PER_ACCOUNT_ADDRESS": "1000000", "LIMIT_PER_ADDRESS": "1000000",
+		"LIMIT_PER_DEVICE": "1000000", "LIMIT_SIGN_INS": "1000000", "LIMIT_RENAMES": "1000000",
 	}}
 	if r.cfg.Traces != "" {
 		p.Extra = []string{

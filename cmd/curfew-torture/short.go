@@ -50,6 +50,7 @@ func (c *shortCommand) Run(ctx context.Context) error {
 			return (&pgbouncerCommand{Duration: 4 * time.Second, Seed: 1, Binary: binary, brief: true}).Run(ctx)
 		}},
 		{"overload", func() error { return (&overloadCommand{Idle: 2000, Binary: binary, brief: true}).Run(ctx) }},
+		{"blocking", func() error { return (&blockingCommand{Binary: binary, SignIns: 10}).Run(ctx) }},
 	} {
 		start := time.Now()
 		fmt.Printf("== %s\n", part.name)

@@ -34,7 +34,7 @@ func (p *program) report(s *models.Store, subject, did string, out *models.SignO
 		out = &models.SignOut{Counted: true}
 	}
 	// The sign-out has happened: a signal must not hide what is known of it. The waiting is bounded.
-	shown := view.NewSignOut(context.WithoutCancel(p.ctx), s, out, flags.Wait)
+	shown := view.NewNamedSignOut(context.WithoutCancel(p.ctx), s, out, flags.Wait)
 	if flags.JSON {
 		return p.printJSON(shown)
 	}

@@ -20,6 +20,7 @@ type userCommands struct {
 	Disable userDisableCommand `cmd:"" help:"Disable a user: signed out everywhere, and no sign-in."`
 	Enable  userEnableCommand  `cmd:"" help:"Enable a user again; old tokens stay dead."`
 	Passwd  userPasswdCommand  `cmd:"" help:"Set a user's password, and sign the user out everywhere."`
+	Unlock  userUnlockCommand  `cmd:"" help:"Clear the counts of wrong passwords, sign-ins and renames of a user."`
 	Admin   userAdminCommand   `cmd:"" help:"Make a user an admin, or no admin any more, which signs the user out everywhere."`
 	Import  userImportCommand  `cmd:"" help:"Add users with the password hashes of another system."`
 	Delete  userDeleteCommand  `cmd:"" help:"Delete a user and the devices. All tokens die."`
@@ -137,6 +138,37 @@ func (c *userPasswdCommand) Run(p *program) error {
 		return err
 	}
 	return p.changeUser(c.Name, "password changed", models.UserPatch{Password: &password}, c.receiptFlags)
+}
+
+type userUnlockCommand struct {
+	Name string `arg:"" help:"User name."`
+	jsonFlag
+}
+
+// Help says what stays.
+func (c *userUnlockCommand) Help() string {
+	return "What counts against an address alone, whoever it tried, stays until it has come back."
+}
+
+func (c *userUnlockCommand) Run(p *program) error {
+	return p.withStore(func(s *models.Store) error {
+		u, err := s.FindUser(p.ctx, c.Name)
+		if err != nil {
+			return naming("user", c.Name, err)
+		}
+		lifted, err := s.ReachedLimits(p.ctx, u)
+		if err != nil {
+			return err
+		}
+		if u, err = s.UnlockUser(p.ctx, u.ID, cliActor); err != nil {
+			return naming("user", c.Name, err)
+		}
+		if c.JSON {
+			return p.printJSON(view.NewOneUser(u, lifted))
+		}
+		_, err = fmt.Fprintf(p.stdout, "user %s: unlocked; of the limits %d were reached\n", u.Username, len(lifted))
+		return err
+	})
 }
 
 type userAdminCommand struct {

@@ -134,8 +134,13 @@ var variables = []variable{
 		setInt(1, 100000, func(c *config) *int { return &c.store.Hash.Queue }),
 	},
 	{
+		"HASH_WAIT", "10s", "100ms to 25s",
+		"how long one may wait for that; then it is 503 too",
+		setDuration(100*time.Millisecond, 25*time.Second, func(c *config) *time.Duration { return &c.store.Hash.Wait }),
+	},
+	{
 		"LIMIT_WINDOW", "15m", "1s to 24h",
-		"the time in which the limits on guessing come back",
+		"the time in which what the limits below allow comes back",
 		setDuration(time.Second, 24*time.Hour, func(c *config) *time.Duration { return &c.store.Limits.Window }),
 	},
 	{
@@ -145,8 +150,13 @@ var variables = []variable{
 	},
 	{
 		"LIMIT_PER_ACCOUNT", "50", "1 to 1000000",
-		"wrong passwords for one account from where it has no device",
+		"wrong passwords for one account from addresses where it is not signed in",
 		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.PerAccount }),
+	},
+	{
+		"LIMIT_PER_DEVICE", "20", "1 to 1000000",
+		"instead of that: wrong passwords from elsewhere that name one signed-in device of the account",
+		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.PerDevice }),
 	},
 	{
 		"LIMIT_PER_ADDRESS", "100", "1 to 1000000",
@@ -157,6 +167,26 @@ var variables = []variable{
 		"LIMIT_PER_CLIENT", "30", "1 to 1000000",
 		"wrong secrets for one client from one address",
 		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.PerClient }),
+	},
+	{
+		"LIMIT_SIGN_INS", "100", "1 to 1000000",
+		"right passwords of one user",
+		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.SignIns }),
+	},
+	{
+		"LIMIT_RENAMES", "200", "1 to 1000000",
+		"devices renamed by one user",
+		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.Renames }),
+	},
+	{
+		"LIMIT_SUBSCRIBERS", "1000", "1 to 1000000",
+		"names of resource servers under one client, at any time; those that are known go on",
+		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.Subscribers }),
+	},
+	{
+		"LIMIT_WAITS", "50", "1 to 100000",
+		"sign-outs of one user or client that wait for their receipt, at a time on one node",
+		setInt(1, 100_000, func(c *config) *int { return &c.store.Limits.Waits }),
 	},
 	{
 		"TRUSTED_PROXIES", "", "addresses or prefixes separated by commas",

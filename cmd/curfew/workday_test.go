@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -203,6 +204,36 @@ func (d *workday) levels() {
 	}
 }
 
+// unlock lifts what ten wrong passwords have brought.
+func (d *workday) unlock() {
+	d.t.Helper()
+	attempt := func(password string) int {
+		status, _ := d.server.token("grant_type", "password", "client_id", "web", "username", "alice", "password", password)
+		return status
+	}
+	for range 10 {
+		attempt("wrong")
+	}
+	if status := attempt(changedPassword); status != http.StatusTooManyRequests {
+		d.t.Errorf("after ten wrong passwords: %d", status)
+	}
+	if line := d.run("", "user", "unlock", "alice"); line != "user alice: unlocked; of the limits 1 were reached\n" {
+		d.t.Errorf("user unlock: %q", line)
+	}
+	status := attempt(changedPassword)
+	for range 100 { // the server remembers it for a moment
+		if status == http.StatusOK {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+		status = attempt(changedPassword)
+	}
+	if status != http.StatusOK {
+		d.t.Errorf("after user unlock: %d", status)
+	}
+	d.refuse(1, "", []string{"user", "unlock", "nobody"}, `no user "nobody"`)
+}
+
 // users are disabled and enabled, and get another password or the admin flag.
 func (d *workday) users() {
 	d.t.Helper()
@@ -240,6 +271,7 @@ func (d *workday) users() {
 	if line := d.run("", "user", "admin", "alice", "--off"); line != "user alice: no admin\n" {
 		d.t.Errorf("user admin --off of somebody who is none: %q", line)
 	}
+	d.unlock()
 	var users []listed
 	d.list(&users, "user", "list")
 	if len(users) != 2 || users[0].Username != "alice" || users[0].Disabled || !users[1].Admin {

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/text/unicode/norm"
@@ -31,10 +33,17 @@ type Config struct {
 	// Concurrency is how many hashes run at a time, so Concurrency × Memory is the memory bill; default the CPUs that
 	// the process may use, less one for everything else.
 	Concurrency int
-	Queue       int // how many may wait beyond those that run; default 32 × Concurrency
+	Queue       int           // how many may wait beyond those that run; default 32 × Concurrency
+	Wait        time.Duration // how long one waits at most; default 10 s
 
 	// Command runs a program that calls [Serve] with its last argument, a number; default none: this process hashes.
 	Command []string
+}
+
+// gate is what a dear hash takes; see [Hasher.isDear].
+type gate struct {
+	atATime                 int
+	entrance, slots, memory *semaphore.Weighted
 }
 
 const (
@@ -60,13 +69,15 @@ type Hasher struct {
 	entrance *semaphore.Weighted // running and waiting; never waited for
 	slots    *semaphore.Weighted // running
 	memory   *semaphore.Weighted // KiB in use: an imported hash may ask for more than ours do
+	dear     gate                // for dear hashes in addition, but for the memory, which is in place of the other
 	budget   int64               // KiB that memory was made with
 	inside   atomic.Int64
 	places   int // running and waiting, at most
 	atATime  int
+	wait     time.Duration
 
-	worker  *worker                                                      // nil: this process computes
-	compute func(h *storedHash, password string) (key []byte, err error) // [computeKey], or the worker's
+	worker, dearWorker *worker                                                      // nil: this process computes
+	compute            func(h *storedHash, password string) (key []byte, err error) // [computeKey], or the worker's
 }
 
 // New returns a hasher. Its error says which cost is out of bounds.
@@ -91,17 +102,26 @@ func New(cfg Config) (*Hasher, error) {
 	dummy.salt, dummy.key = make([]byte, saltSize), make([]byte, keySize)
 	rand.Read(dummy.salt)
 	rand.Read(dummy.key)
+	cfg.Wait = cmp.Or(cfg.Wait, 10*time.Second)
+	places, dear := cfg.Concurrency+cfg.Queue, max(1, cfg.Concurrency/2)
 	budget := max(int64(cfg.Concurrency)*int64(cfg.Memory), maxMemory)
 	return &Hasher{
 		current:  current,
 		dummy:    dummy.encode(),
-		entrance: semaphore.NewWeighted(int64(cfg.Concurrency + cfg.Queue)),
-		places:   cfg.Concurrency + cfg.Queue,
-		atATime:  cfg.Concurrency,
-		slots:    semaphore.NewWeighted(int64(cfg.Concurrency)),
-		memory:   semaphore.NewWeighted(budget),
-		budget:   budget,
-		compute:  computeKey,
+		entrance: semaphore.NewWeighted(int64(places)),
+		places:   places,
+		wait:     cfg.Wait,
+		dear: gate{
+			atATime:  dear,
+			entrance: semaphore.NewWeighted(int64(max(dear, places/4))),
+			slots:    semaphore.NewWeighted(int64(dear)),
+			memory:   semaphore.NewWeighted(budget),
+		},
+		atATime: cfg.Concurrency,
+		slots:   semaphore.NewWeighted(int64(cfg.Concurrency)),
+		memory:  semaphore.NewWeighted(budget),
+		budget:  budget,
+		compute: computeKey,
 	}, nil
 }
 
@@ -112,7 +132,14 @@ func (h *Hasher) Outsource(command []string, log *slog.Logger) {
 		log.Warn("the process for password hashes cannot be started: this one hashes, and the rest is slower", "error", err)
 		return
 	}
-	h.worker, h.compute = worker, worker.compute
+	h.worker = worker
+	h.dearWorker = newWorker(command, h.dear.atATime, log) // it starts when it is needed: most never need it
+	h.compute = func(p *storedHash, password string) ([]byte, error) {
+		if h.isDear(p) {
+			return h.dearWorker.compute(p, password)
+		}
+		return h.worker.compute(p, password)
+	}
 	h.slots = semaphore.NewWeighted(int64(h.atATime + 1)) // one is on its way, so that the process does not wait for us
 }
 
@@ -120,6 +147,7 @@ func (h *Hasher) Outsource(command []string, log *slog.Logger) {
 func (h *Hasher) Close() {
 	if h.worker != nil {
 		h.worker.close()
+		h.dearWorker.close()
 	}
 }
 
@@ -181,6 +209,12 @@ func (h *Hasher) VerifyUnknown(ctx context.Context, password string) error {
 // Places is how many passwords may be checked or wait for it at a time.
 func (h *Hasher) Places() int { return h.places }
 
+// AtATime is how many passwords are checked at a time.
+func (h *Hasher) AtATime() int { return h.atATime }
+
+// LongestWait is how long one may wait for that.
+func (h *Hasher) LongestWait() time.Duration { return h.wait }
+
 // Queued is how many passwords are being checked or wait for it, for a gauge.
 func (h *Hasher) Queued() int { return int(h.inside.Load()) }
 
@@ -200,29 +234,48 @@ func (h *Hasher) match(stored *storedHash, password string) (bool, error) {
 }
 
 // enter takes what one hash needs: a place in the queue or nothing, then its memory, then a slot. Every one of them is
-// first come, first served, and all take them in this order, so that nobody waits for ever.
+// first come, first served, and all take them in this order, so that nobody waits for ever; and nobody waits longer than
+// is of use to who asks.
 func (h *Hasher) enter(ctx context.Context, p *storedHash) (leave func(), err error) {
-	if !h.entrance.TryAcquire(1) {
-		return nil, ErrQueueFull
+	var taken []func()
+	back := func() {
+		for _, release := range slices.Backward(taken) {
+			release()
+		}
+	}
+	type part struct {
+		of *semaphore.Weighted
+		n  int64
+	}
+	entrances, waits := []part{{h.entrance, 1}}, []part{{h.memory, min(p.kibibytes(), h.budget)}, {h.slots, 1}}
+	if h.isDear(p) {
+		entrances = append(entrances, part{h.dear.entrance, 1})
+		waits[0].of = h.dear.memory
+		waits = slices.Insert(waits, 1, part{h.dear.slots, 1})
+		if h.atATime == 1 { // the one slot is the others'
+			waits = waits[:2]
+		}
+	}
+	for _, e := range entrances {
+		if !e.of.TryAcquire(e.n) {
+			back()
+			return nil, ErrQueueFull
+		}
+		taken = append(taken, func() { e.of.Release(e.n) })
 	}
 	h.inside.Add(1)
-	kib := min(p.kibibytes(), h.budget)
-	back := func() {
-		h.inside.Add(-1)
-		h.entrance.Release(1)
+	taken = append(taken, func() { h.inside.Add(-1) })
+	waiting, cancel := context.WithTimeout(ctx, h.wait)
+	defer cancel()
+	for _, w := range waits {
+		if err := w.of.Acquire(waiting, w.n); err != nil {
+			back()
+			if ctx.Err() == nil {
+				return nil, ErrQueueFull
+			}
+			return nil, fmt.Errorf("waiting to check a password: %w", err)
+		}
+		taken = append(taken, func() { w.of.Release(w.n) })
 	}
-	if err := h.memory.Acquire(ctx, kib); err != nil {
-		back()
-		return nil, fmt.Errorf("waiting to check a password: %w", err)
-	}
-	if err := h.slots.Acquire(ctx, 1); err != nil {
-		h.memory.Release(kib)
-		back()
-		return nil, fmt.Errorf("waiting to check a password: %w", err)
-	}
-	return func() {
-		h.slots.Release(1)
-		h.memory.Release(kib)
-		back()
-	}, nil
+	return back, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-crypt/crypt/algorithm/argon2"
 )
@@ -300,7 +301,7 @@ func TestHasher_Memory(t *testing.T) {
 		t.Fatal("three times 128 MiB at a time")
 	default:
 	}
-	if h.memory.TryAcquire(1) {
+	if h.dear.memory.TryAcquire(1) {
 		t.Fatal("with two times 128 MiB there is memory left")
 	}
 	proceed <- struct{}{}
@@ -314,7 +315,68 @@ func TestHasher_Memory(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if !h.memory.TryAcquire(h.budget) || !h.slots.TryAcquire(4) {
+	if !h.dear.memory.TryAcquire(h.budget) || !h.dear.slots.TryAcquire(2) || !h.slots.TryAcquire(4) {
 		t.Error("not everything was given back")
+	}
+}
+
+// Imported hashes that cost a hundred times what ours do take neither every place nor every slot: a cheap one gets in
+// and is computed while they wait and are computed.
+func TestHasher_DearOnesLeaveRoom(t *testing.T) {
+	for _, concurrency := range []int{1, 4} {
+		h := testHasher(t, Config{Concurrency: concurrency, Queue: 16})
+		started, proceed := make(chan *storedHash), make(chan struct{})
+		h.compute = func(p *storedHash, _ string) ([]byte, error) {
+			if p.algorithm == bcryptHash {
+				started <- p
+				<-proceed
+			}
+			return make([]byte, keySize), nil
+		}
+		const dear = "$2b$14$abcdefghijklmnopqrstuuBzzIgyKkz7xMWYSzkIjUSnxEQFQ0WNe"
+		done := make(chan error)
+		entered := (16 + concurrency) / 4
+		for range entered {
+			go func() { _, _, err := h.Verify(t.Context(), dear, vectorPassword); done <- err }()
+		}
+		for range h.dear.atATime {
+			<-started
+		}
+		for h.Queued() != entered {
+			runtime.Gosched() // they are on their way
+		}
+		if _, _, err := h.Verify(t.Context(), dear, vectorPassword); !errors.Is(err, ErrQueueFull) {
+			t.Errorf("%d at a time: one more dear hash: %v", concurrency, err)
+		}
+		if err := h.VerifyUnknown(t.Context(), vectorPassword); err != nil {
+			t.Errorf("%d at a time: a cheap hash beside dear ones: %v", concurrency, err)
+		}
+		for i := range entered {
+			proceed <- struct{}{}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if i < entered-h.dear.atATime {
+				<-started
+			}
+		}
+		if h.Queued() != 0 || !h.dear.entrance.TryAcquire(int64(max(h.dear.atATime, entered))) {
+			t.Errorf("%d at a time: not everything was given back", concurrency)
+		}
+	}
+}
+
+// Who waits for longer than is of use to anybody is told to come again.
+func TestHasher_WaitIsBounded(t *testing.T) {
+	h, started, proceed := blockingHasher(t, Config{Memory: 64, Time: 1, Concurrency: 1, Wait: time.Millisecond})
+	done := make(chan error)
+	go func() { done <- h.VerifyUnknown(t.Context(), vectorPassword) }()
+	<-started
+	if err := h.VerifyUnknown(t.Context(), vectorPassword); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("waited in vain: %v", err)
+	}
+	proceed <- struct{}{}
+	if err := <-done; err != nil || h.Queued() != 0 {
+		t.Errorf("%v, %d in the queue", err, h.Queued())
 	}
 }

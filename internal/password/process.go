@@ -37,9 +37,15 @@ type connection struct {
 // answerDeadline is when a process that does not answer is given up. The dearest hash takes a second of CPU.
 const answerDeadline = time.Minute
 
-// startWorker starts the command, with the number of hashes at a time as its last argument.
+// newWorker is a process of the command, with the number of hashes at a time as its last argument, that is started when
+// it is first needed.
+func newWorker(command []string, atATime int, log *slog.Logger) *worker {
+	return &worker{command: append(command[:len(command):len(command)], strconv.Itoa(atATime)), log: log}
+}
+
+// startWorker starts it at once.
 func startWorker(command []string, atATime int, log *slog.Logger) (*worker, error) {
-	h := &worker{command: append(command[:len(command):len(command)], strconv.Itoa(atATime)), log: log}
+	h := newWorker(command, atATime, log)
 	_, err := h.connection()
 	return h, err
 }

@@ -12,6 +12,7 @@ type AuditEvent struct {
 	IP        string         `json:"ip,omitempty"`
 	UserAgent string         `json:"user_agent,omitempty"`
 	UserID    string         `json:"user_id,omitempty"`
+	Username  string         `json:"username,omitempty"` // of today; absent when the user is gone
 	ClientID  string         `json:"client_id,omitempty"`
 	DeviceID  string         `json:"device_id,omitempty"`
 	Detail    map[string]any `json:"detail,omitempty"`

@@ -19,10 +19,10 @@ type Applied struct {
 	Subscribers  int      `json:"subscribers"`
 	Acknowledged int      `json:"acknowledged"`
 	SlowestMS    int64    `json:"slowest_ms"`
-	Missing      []string `json:"missing,omitempty"` // client/name of those who have not acknowledged
+	Missing      []string `json:"missing,omitempty"` // client/name of those who have not acknowledged; for admins
 }
 
-// NewApplied shows a receipt in short.
+// NewApplied shows a receipt in short, to an admin.
 func NewApplied(r *models.Receipt) Applied {
 	return Applied{
 		Subscribers: len(r.Subscribers), Acknowledged: r.Acknowledged(),
@@ -31,8 +31,17 @@ func NewApplied(r *models.Receipt) Applied {
 }
 
 // NewSignOut shows what a sign-out did. With a wait above 0 it also shows where the event has been applied, when that
-// is everywhere or the time is over. A receipt that cannot be read is left out: the sign-out stands.
+// is everywhere or the time is over: how many, not who. A receipt that cannot be read is left out: the sign-out stands.
 func NewSignOut(ctx context.Context, store *models.Store, out *models.SignOut, wait time.Duration) SignOut {
+	v := NewNamedSignOut(ctx, store, out, wait)
+	if v.Applied != nil {
+		v.Applied.Missing = nil
+	}
+	return v
+}
+
+// NewNamedSignOut is [NewSignOut] for admins: it names those who have not applied the event.
+func NewNamedSignOut(ctx context.Context, store *models.Store, out *models.SignOut, wait time.Duration) SignOut {
 	v := SignOut{Revocation: NewRevocation(out.Revocation)}
 	if out.Counted {
 		v.Count = &out.Count

@@ -20,3 +20,20 @@ func NewUser(u *models.User) User {
 		Disabled: u.DisabledAt != 0, DisabledAt: u.DisabledAt, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
 	}
 }
+
+// OneUser is a user with the limits that the account has reached.
+type OneUser struct {
+	User
+	Limits []ReachedLimit `json:"limits"`
+}
+
+// ReachedLimit is a limit that an account has reached.
+type ReachedLimit struct {
+	Name  string        `json:"limit"`
+	Until models.Micros `json:"until"`
+}
+
+// NewOneUser shows a user with the limits.
+func NewOneUser(u *models.User, limits []models.ReachedLimit) OneUser {
+	return OneUser{NewUser(u), List(limits, func(l *models.ReachedLimit) ReachedLimit { return ReachedLimit(*l) })}
+}

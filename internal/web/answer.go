@@ -52,7 +52,13 @@ func NoContent(c *gin.Context) error {
 	return nil
 }
 
-// SignedOut answers a sign-out that has happened, and waits for its receipt first if it is asked to.
+// SignedOut answers a sign-out that has happened, and waits for its receipt first if it is asked to. The receipt has
+// counts only: the names of resource servers are for admins.
 func SignedOut(c *gin.Context, store *models.Store, out *models.SignOut, wait time.Duration) error {
 	return OK(c, view.NewSignOut(c.Request.Context(), store, out, wait))
+}
+
+// SignedOutByAdmin is [SignedOut] with the names of those who have not applied it.
+func SignedOutByAdmin(c *gin.Context, store *models.Store, out *models.SignOut, wait time.Duration) error {
+	return OK(c, view.NewNamedSignOut(c.Request.Context(), store, out, wait))
 }

@@ -33,6 +33,9 @@ const (
 	requestIDKey = "request_id"
 	loggerKey    = "logger"
 	clientIPKey  = "client_ip"
+	reasonKey    = "reason" // why it was refused
+	storeKey     = "store"
+	leaveKey     = "leave" // gives back what the request holds, when it has been answered
 )
 
 // GetAndHead are the methods of what anybody may read: monitors and caches ask with HEAD, RFC 9110 section 9.3.2.
@@ -107,8 +110,8 @@ var (
 	errPanic  = errors.New("panic")
 )
 
-// observe names the request, logs it, measures it, and turns a panic into an answer. It sees the route's pattern, never
-// the query, a header's value or a body.
+// observe names the request, logs it, measures it, and turns a panic into an answer. It sees the route's pattern, and why
+// a request was refused, in the words of the answer; never the query, a header's value or a body.
 func observe(cfg EngineConfig) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
@@ -119,6 +122,7 @@ func observe(cfg EngineConfig) gin.HandlerFunc {
 		ip, _ := models.ParseIP(c.ClientIP())
 		c.Set(requestIDKey, id)
 		c.Set(loggerKey, cfg.Logger)
+		c.Set(storeKey, cfg.Store)
 		c.Set(clientIPKey, ip)
 		c.Header("X-Request-Id", id)
 		defer func() {
@@ -127,6 +131,9 @@ func observe(cfg EngineConfig) gin.HandlerFunc {
 				if !c.Writer.Written() {
 					WriteProblem(c, errPanic)
 				}
+			}
+			if leave, ok := c.Value(leaveKey).(func()); ok {
+				leave()
 			}
 			record(c, cfg, id, time.Since(start))
 		}()
@@ -146,11 +153,19 @@ func record(c *gin.Context, cfg EngineConfig, id string, took time.Duration) {
 	if route == "/healthz" || route == "/readyz" || route == "/metrics" {
 		level = slog.LevelDebug
 	}
-	cfg.Logger.LogAttrs(c.Request.Context(), level, "request",
+	attrs := []slog.Attr{
 		slog.String("request_id", id), slog.String("listener", cfg.Listener), slog.String("method", method),
 		slog.String("route", route), slog.Int("status", status), slog.Float64("ms", float64(took.Microseconds())/1000),
-		slog.String("ip", ClientIP(c)))
+		slog.String("ip", ClientIP(c)),
+	}
+	if reason := c.GetString(reasonKey); reason != "" && status >= 400 {
+		attrs = append(attrs, slog.String("reason", models.CleanLine(reason, maxReason)))
+	}
+	cfg.Logger.LogAttrs(c.Request.Context(), level, "request", attrs...)
 }
+
+// maxReason is how many bytes of a reason are logged.
+const maxReason = 200
 
 // knownMethod keeps what a client may invent out of labels.
 func knownMethod(m string) string {

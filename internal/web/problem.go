@@ -39,7 +39,7 @@ func ProblemOf(err error) *Problem {
 		return p
 	}
 	if t, ok := errors.AsType[*models.ThrottledError](err); ok {
-		p := unavailable("too many failed attempts; try again later")
+		p := unavailable(t.Public() + "; try again later")
 		p.Status, p.RetryAfter = http.StatusTooManyRequests, t.RetryAfter
 		return p
 	}
@@ -59,6 +59,8 @@ func ProblemOf(err error) *Problem {
 		return problem(http.StatusConflict, "conflict", "the name is taken")
 	case errors.Is(err, models.ErrPasswordPolicy):
 		return problem(http.StatusUnprocessableEntity, "password_policy", err.Error())
+	case errors.Is(err, models.ErrTooManySubscribers):
+		return problem(http.StatusForbidden, "limit_reached", err.Error())
 	case errors.Is(err, models.ErrInvalid):
 		return problem(http.StatusBadRequest, "invalid_request", err.Error())
 	}
@@ -76,6 +78,7 @@ func unavailable(detail string) *Problem {
 func WriteProblem(c *gin.Context, err error) {
 	p := ProblemOf(err)
 	LogFault(c, p.Status, err)
+	NoteReason(c, p.Detail)
 	h := c.Writer.Header()
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", RetryAfter(p.RetryAfter))
@@ -97,6 +100,9 @@ func WriteProblem(c *gin.Context, err error) {
 func RetryAfter(d time.Duration) string {
 	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
 }
+
+// NoteReason says why a request is refused, for the request log.
+func NoteReason(c *gin.Context, reason string) { c.Set(reasonKey, reason) }
 
 // LogFault logs an error that is not the client's.
 func LogFault(c *gin.Context, status int, err error) {

@@ -54,7 +54,7 @@ func QueryPage(c *gin.Context, allowed ...string) (q url.Values, p models.Page, 
 const maxWait = 10 * time.Second
 
 // QueryWait is [Query] for a sign-out: also wait, how long the answer may wait for the receipt. It is read before
-// anything is signed out.
+// anything is signed out, and so is whether there is a place for one more who waits.
 func QueryWait(c *gin.Context, allowed ...string) (q url.Values, wait time.Duration, err error) {
 	if q, err = Query(c, append(slices.Clip(allowed), "wait")...); err != nil {
 		return nil, 0, err
@@ -64,7 +64,22 @@ func QueryWait(c *gin.Context, allowed ...string) (q url.Values, wait time.Durat
 			return nil, 0, Invalid("wait must be a duration like 500ms, at most %s", maxWait)
 		}
 	}
-	return q, wait, nil
+	if wait > 0 {
+		err = enterWait(c)
+	}
+	return q, wait, err
+}
+
+// enterWait takes a place among those of the caller who wait, until the request has been answered.
+func enterWait(c *gin.Context) error {
+	if c.Value(leaveKey) != nil { // it has one
+		return nil
+	}
+	leave, err := c.MustGet(storeKey).(*models.Store).EnterWait(CallerFrom(c).Subject)
+	if err == nil {
+		c.Set(leaveKey, leave)
+	}
+	return err
 }
 
 // UUIDParameter is a UUID in the query; uuid.Nil without one.
