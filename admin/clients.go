@@ -21,20 +21,11 @@ func (a *Admin) listClients(c *gin.Context) error {
 }
 
 func (a *Admin) createClient(c *gin.Context) error {
-	var in struct {
-		ID         string   `json:"client_id"`
-		Name       string   `json:"name"`
-		Public     bool     `json:"public"`
-		Grants     []string `json:"grants"`
-		Scopes     []string `json:"scopes"`
-		Introspect bool     `json:"introspect"`
-	}
+	var in newClientBody
 	if err := web.BindJSON(c, &in); err != nil {
 		return err
 	}
-	made, secret, err := a.store.CreateClient(c.Request.Context(), models.NewClient{
-		ID: in.ID, Name: in.Name, Public: in.Public, Grants: in.Grants, Scopes: in.Scopes, Introspect: in.Introspect,
-	}, actor(c))
+	made, secret, err := a.store.CreateClient(c.Request.Context(), in.client(), actor(c))
 	if err != nil {
 		return err
 	}
@@ -61,18 +52,11 @@ func (a *Admin) updateClient(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Name       *string   `json:"name"`
-		Grants     *[]string `json:"grants"`
-		Scopes     *[]string `json:"scopes"`
-		Introspect *bool     `json:"introspect"`
-	}
+	var in clientPatchBody
 	if err := web.BindJSON(c, &in); err != nil {
 		return err
 	}
-	changed, err := a.store.UpdateClient(c.Request.Context(), id, models.ClientPatch{
-		Name: in.Name, Grants: in.Grants, Scopes: in.Scopes, Introspect: in.Introspect,
-	}, actor(c))
+	changed, err := a.store.UpdateClient(c.Request.Context(), id, in.patch(), actor(c))
 	if err != nil {
 		return err
 	}

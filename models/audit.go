@@ -20,6 +20,8 @@ const (
 	AuditRevoked         = "revoked"               // a sign-out at any level; detail has level, reason and sequence number
 	AuditReplay          = "refresh_token_reuse"   // likewise, and both addresses
 	AuditRetried         = "refresh_token_retried" // from elsewhere than the refresh before; both addresses
+	AuditCodeReuse       = "code_reuse"            // a sign-out: a spent code came back; both addresses
+	AuditRenewed         = "browser_renewed"       // the password was given again in a browser that was signed in
 	AuditAdminRefused    = "admin_refused"         // a right password, and the scope admin for somebody who is none
 	AuditWrongPassword   = "wrong_password"        // of a user, or for a name that nobody has
 	AuditLimitReached    = "limit_reached"         // detail has which; no event tells of what is refused afterwards

@@ -295,6 +295,15 @@ type PasswordChange struct {
 // A sign-in that checked the old password cannot create a device any more once this has returned: it locks the user's
 // row as this does, and signs in only the password version that it checked.
 func (s *Store) ChangePassword(ctx context.Context, in PasswordChange, by Actor) (*Grant, *SignOut, error) {
+	w, out, err := s.changePassword(ctx, in, by)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := s.grant(w.device, w.Client, common(w.device.Scope, w.Client.Scopes), w.now)
+	return g, out, err
+}
+
+func (s *Store) changePassword(ctx context.Context, in PasswordChange, by Actor) (*signingIn, *SignOut, error) {
 	attempt := PasswordAttempt{Password: in.Current, IP: in.IP, DeviceID: in.KeepDevice}
 	u, from, err := s.userAt(ctx, "id", in.UserID, attempt)
 	if err != nil {

@@ -26,6 +26,7 @@ type Cleaned struct {
 	SigningKeys int64 `json:"signing_keys"`
 	Subscribers int64 `json:"subscribers"`
 	Receipts    int64 `json:"receipts"`
+	Codes       int64 `json:"codes"`
 }
 
 // maintainKeys does what is due without being asked: it fetches the signing keys that other nodes made, and makes our
@@ -66,6 +67,9 @@ func (s *Store) maintainRows(ctx context.Context) {
 	}
 }
 
+// codeRetention is for how long after its end a code is remembered: a replay that comes late is judged all the same.
+const codeRetention = 24 * time.Hour
+
 // takeCleanUp says with a row among the limits, which all nodes see, that a clean-up is under way and the next one due
 // cleanEvery later. Every batch says so anew: those of two clean-ups wait for each other, and a node that dies delays
 // the next one by no more.
@@ -89,7 +93,8 @@ func (s *Store) upkeep(ctx context.Context, err error) {
 }
 
 // Cleanup removes, in small batches: devices that ended longer than the retention ago, log rows that old which matter
-// to nobody any more, spent limits, retired keys. What it leaves matters still, also when another node is at it.
+// to nobody any more, spent limits, old codes, retired keys. What it leaves matters still, also when another node is at
+// it.
 func (s *Store) Cleanup(ctx context.Context) (Cleaned, error) {
 	var c Cleaned
 	var now Micros
@@ -119,6 +124,7 @@ func (s *Store) Cleanup(ctx context.Context) (Cleaned, error) {
 		{&c.RateLimits, "rate_limits", "k", `tat < @read_at`, `{skip locked}`, cutoff},
 		{&c.SigningKeys, "signing_keys", "kid", `retires_at <> 0 AND retires_at < @cutoff`, ``, cutoff},
 		{&c.Subscribers, "subscribers", "name", `live_until < @cutoff`, ``, cutoff},
+		{&c.Codes, "codes", "hash", `expires_at < @cutoff`, `{skip locked}`, now.Add(-codeRetention)},
 		{&c.Receipts, "acknowledgements", "seq", `at < @cutoff`, ``, now.Add(-ackRetention)},
 	} {
 		// The condition stands there twice: a key may be that of several rows, and one may have changed since it was

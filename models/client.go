@@ -24,8 +24,21 @@ type Client struct {
 	LostAnswer *Span  // how long an unanswered refresh may be tried again; nil: the server's, which is not at all
 	ValidFrom  Micros // tokens issued to the client at or before it are dead
 	Version    int64  // rises with each change
-	CreatedAt  Micros
-	UpdatedAt  Micros `gorm:"autoUpdateTime:false"` // GORM would write this process's clock, in seconds
+
+	RedirectURIs           string `gorm:"column:redirect_uris"` // separated by spaces, like the next three
+	PostLogoutRedirectURIs string `gorm:"column:post_logout_redirect_uris"`
+	Origins                string // of the web pages that may call us
+	Resources              string // RFC 8707: what a token may be for
+	PKCE                   string `gorm:"column:pkce"`       // [PKCERequired] or [PKCEOptional]
+	AccessTTL              *Span  `gorm:"column:access_ttl"` // nil: the server's, like the next three
+	RefreshTTL             *Span  `gorm:"column:refresh_ttl"`
+	DeviceMaxAge           *Span
+	MaxDevices             *int   // of one user
+	RefreshCookie          bool   // the refresh token is a cookie and in no answer
+	BackchannelLogoutURI   string `gorm:"column:backchannel_logout_uri"`
+	BuiltIn                bool   // Curfew's own: its devices are browser sessions
+	CreatedAt              Micros
+	UpdatedAt              Micros `gorm:"autoUpdateTime:false"` // GORM would write this process's clock, in seconds
 }
 
 // NewClient is what CreateClient takes. Secret is made when it is empty and the client is confidential.
@@ -38,6 +51,18 @@ type NewClient struct {
 	Scopes     []string
 	Introspect bool
 	LostAnswer *Span // nil: the server's
+
+	RedirectURIs           []string
+	PostLogoutRedirectURIs []string
+	Origins                []string // of web pages; see [CheckWebOrigin]
+	Resources              []string // RFC 8707
+	PKCE                   string   // default [PKCERequired]
+	AccessTTL              *Span    // nil: the server's, like the next three
+	RefreshTTL             *Span
+	DeviceMaxAge           *Span // 0: none
+	MaxDevices             *int  // of one user
+	RefreshCookie          bool
+	BackchannelLogoutURI   string
 }
 
 // ClientPatch changes what is not nil.
@@ -47,12 +72,27 @@ type ClientPatch struct {
 	Scopes     *[]string
 	Introspect *bool
 	LostAnswer **Span // to nil: the server's
+
+	RedirectURIs           *[]string
+	PostLogoutRedirectURIs *[]string
+	Origins                *[]string
+	Resources              *[]string
+	PKCE                   *string
+	AccessTTL              **Span // to nil: the server's, like the next three
+	RefreshTTL             **Span
+	DeviceMaxAge           **Span
+	MaxDevices             **int
+	RefreshCookie          *bool
+	BackchannelLogoutURI   *string // to the empty one: none
 }
 
 var (
 	clientID   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	secretText = regexp.MustCompile(`^[\x21-\x7E]{16,256}$`)
 )
+
+// IsClientID tells whether a text has the form of a client's id.
+func IsClientID(id string) bool { return clientID.MatchString(id) }
 
 func (c *Client) setName(name string) error {
 	name, err := CleanName(name)
@@ -96,14 +136,17 @@ func secretOr(chosen string) (string, error) {
 // CreateClient registers a client and returns its secret, which is not kept and cannot be shown again. It returns
 // [ErrConflict] if the id is taken.
 func (s *Store) CreateClient(ctx context.Context, in NewClient, by Actor) (c *Client, secret string, err error) {
-	c = &Client{ID: in.ID, Public: in.Public}
+	c = &Client{ID: in.ID, Public: in.Public, PKCE: PKCERequired}
 	if in.Name == "" {
 		in.Name = in.ID
+	}
+	if builtIn(in.ID) {
+		return nil, "", errBuiltIn(in.ID)
 	}
 	if !clientID.MatchString(in.ID) {
 		return nil, "", invalid("the client id %q: must be 1 to 64 letters, digits, dots, dashes and underscores", in.ID)
 	}
-	if err := errors.Join(c.setName(in.Name), c.setGrants(in.Grants), c.setScopes(in.Scopes)); err != nil {
+	if err := c.apply(in.patch()); err != nil {
 		return nil, "", err
 	}
 	switch {
@@ -115,9 +158,6 @@ func (s *Store) CreateClient(ctx context.Context, in NewClient, by Actor) (c *Cl
 		}
 		c.SecretHash = hashClientSecret(secret)
 	}
-	if err := errors.Join(c.setIntrospect(in.Introspect), c.setLostAnswer(in.LostAnswer)); err != nil {
-		return nil, "", err
-	}
 	err = s.write(ctx, func(tx *gorm.DB) error {
 		// An id that was deleted and comes again must not bring its old tokens back to life.
 		realm, err := s.lockRealm(tx, 0)
@@ -127,11 +167,15 @@ func (s *Store) CreateClient(ctx context.Context, in NewClient, by Actor) (c *Cl
 		c.ValidFrom, c.CreatedAt, c.UpdatedAt = realm.ValidFrom, realm.Now, realm.Now
 		// What a node remembers of the deleted client must not fit either.
 		c.Version = int64(realm.Now)
+		if err := errors.Join(s.roomForOrigins(tx, c), s.keepLongestAccessTTL(tx, c)); err != nil {
+			return err
+		}
 		if err := tx.Create(c).Error; err != nil {
 			return err
 		}
 		return s.audit(tx, AuditEvent{At: c.CreatedAt, Type: AuditClientCreated, ClientID: c.ID}, by)
 	})
+	s.forgetOrigins()
 	if err != nil {
 		return nil, "", err
 	}
@@ -148,14 +192,14 @@ func (s *Store) GetClient(ctx context.Context, id string) (*Client, error) {
 	return &c, nil
 }
 
-// ListClients returns a page of the clients in the order of their ids.
+// ListClients returns a page of the clients that were registered, in the order of their ids.
 func (s *Store) ListClients(ctx context.Context, p Page) (list []Client, next string, err error) {
 	after, err := s.cursorAfter("clients", p)
 	if err != nil {
 		return nil, "", err
 	}
 	err = s.read(ctx, func(tx *gorm.DB) error {
-		return tx.Where("id > ?", after).Order("id").Limit(p.limit() + 1).Find(&list).Error
+		return tx.Where("id > ? AND NOT built_in", after).Order("id").Limit(p.limit() + 1).Find(&list).Error
 	})
 	list, next = pageOf(s, "clients", p, list, func(c Client) string { return c.ID })
 	return list, next, err
@@ -171,31 +215,21 @@ func (s *Store) UpdateClient(ctx context.Context, id string, p ClientPatch, by A
 		if err != nil {
 			return err
 		}
-		if p.Name != nil {
-			err = errors.Join(err, c.setName(*p.Name))
+		if err := c.apply(p); err != nil {
+			return err
 		}
-		if p.Grants != nil {
-			err = errors.Join(err, c.setGrants(*p.Grants))
-		}
-		if p.Scopes != nil {
-			err = errors.Join(err, c.setScopes(*p.Scopes))
-		}
-		if p.Introspect != nil {
-			err = errors.Join(err, c.setIntrospect(*p.Introspect))
-		}
-		if p.LostAnswer != nil {
-			err = errors.Join(err, c.setLostAnswer(*p.LostAnswer))
-		}
-		if err != nil {
+		if err := errors.Join(s.roomForOrigins(tx, &c), s.keepLongestAccessTTL(tx, &c)); err != nil {
 			return err
 		}
 		c.Version, c.UpdatedAt = c.Version+1, now
-		if err := tx.Model(&c).Select("name", "grants", "scopes", "introspect", "lost_answer", "version", "updated_at").
+		// What is not named here is never a patch's to change. Select: GORM would leave out what has become empty.
+		if err := tx.Model(&c).Select("*").Omit("id", "public", "secret_hash", "valid_from", "built_in", "created_at").
 			Updates(&c).Error; err != nil {
 			return err
 		}
 		return s.audit(tx, AuditEvent{At: c.UpdatedAt, Type: AuditClientChanged, ClientID: id}, by)
 	})
+	s.forgetOrigins()
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +240,9 @@ func (s *Store) UpdateClient(ctx context.Context, id string, p ClientPatch, by A
 func (s *Store) lockClient(tx *gorm.DB, id string, c *Client) (now Micros, err error) {
 	if err := s.raw(tx, `SELECT * FROM clients WHERE id = @id {lock}`, args{"id": id}).Take(c).Error; err != nil {
 		return 0, err
+	}
+	if c.BuiltIn {
+		return 0, errBuiltIn(id)
 	}
 	return s.now(tx)
 }
@@ -241,6 +278,10 @@ func (s *Store) RotateClientSecret(ctx context.Context, id, secret string, by Ac
 
 // DeleteClient ends every token of the client and removes it. Its devices go with the next clean-up.
 func (s *Store) DeleteClient(ctx context.Context, id string, by Actor) (*SignOut, error) {
+	if builtIn(id) {
+		return nil, errBuiltIn(id)
+	}
+	defer s.forgetOrigins()
 	return s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
 		out, err := s.revokeIn(tx, WholeClient(id), ReasonClientDeleted, by)
 		if err != nil {

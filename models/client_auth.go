@@ -64,7 +64,7 @@ func (s *Store) AuthenticateClient(ctx context.Context, in ClientCredentials) (*
 		return nil, &ThrottledError{RetryAfter: wait}
 	}
 	secret, known := true, "" // is there one to be guessed, and the id of a client that there is
-	if clientID.MatchString(in.ID) && len(in.Secret) <= 1024 {
+	if clientID.MatchString(in.ID) && !builtIn(in.ID) && len(in.Secret) <= 1024 {
 		c, err := s.GetClient(ctx, in.ID)
 		switch {
 		case errors.Is(err, ErrNotFound):
@@ -120,7 +120,8 @@ func (s *Store) WithClient(ctx context.Context, in ClientCredentials, fn func(*C
 		return s.WithFreshClient(ctx, in, fn)
 	}
 	refusal := fn(known)
-	if refusal == nil || errors.Is(refusal, ErrUnavailable) || errors.Is(refusal, ErrRefreshTokenReused) {
+	if refusal == nil || errors.Is(refusal, ErrUnavailable) || errors.Is(refusal, ErrRefreshTokenReused) ||
+		errors.Is(refusal, ErrCodeReused) {
 		return refusal
 	}
 	return s.WithFreshClient(ctx, in, func(c *Client) error {

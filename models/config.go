@@ -25,6 +25,7 @@ type Config struct {
 	RefreshTTL        time.Duration // how long a device may stay unused
 	DeviceMaxAge      time.Duration // fixed at sign-in, no refresh extends it; default none
 	ReuseInterval     time.Duration // how long a retry may use the last refresh token again; [None]: every reuse is theft
+	CodeTTL           time.Duration // how long an authorization code lives
 	MaxDevicesPerUser int           // the longest unseen is signed out
 	SigningAlg        string        // ES256, EdDSA or RS256
 	KeyRotation       time.Duration // age at which a signing key gets a successor
@@ -48,6 +49,7 @@ func Default() Config {
 		AccessTTL:         5 * time.Minute,
 		RefreshTTL:        720 * time.Hour,
 		ReuseInterval:     30 * time.Second,
+		CodeTTL:           time.Minute,
 		MaxDevicesPerUser: 100,
 		SigningAlg:        "ES256",
 		KeyRotation:       2160 * time.Hour,
@@ -68,6 +70,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.AccessTTL = cmp.Or(c.AccessTTL, d.AccessTTL)
 	c.RefreshTTL = cmp.Or(c.RefreshTTL, d.RefreshTTL)
 	c.ReuseInterval = max(0, cmp.Or(c.ReuseInterval, d.ReuseInterval))
+	c.CodeTTL = cmp.Or(c.CodeTTL, d.CodeTTL)
 	c.MaxDevicesPerUser = cmp.Or(c.MaxDevicesPerUser, d.MaxDevicesPerUser)
 	c.SigningAlg = cmp.Or(c.SigningAlg, d.SigningAlg)
 	c.KeyRotation = cmp.Or(c.KeyRotation, d.KeyRotation)

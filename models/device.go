@@ -30,6 +30,10 @@ type Device struct {
 	Scope             string // what the sign-in granted
 	IP                string // of whoever RefreshID was made for
 	UserAgent         string
+	ParentID          uuid.UUID // the browser session that it was signed in through; uuid.Nil for none
+	Offline           bool      // it stays when its parent is signed out (offline_access)
+	AuthAt            Micros    // when the password was given; no refresh moves it; 0 in rows older than the column
+	Resources         string    // the audience of its tokens, separated by spaces; empty: the server's
 }
 
 // The states of a device.

@@ -54,6 +54,7 @@ var (
 	postgresWords = strings.NewReplacer(
 		"{now}", "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint",
 		"{greatest}", "greatest", "{least}", "least", "{lower}", "lower", "{horizon}", "r.horizon",
+		"{d resources}", "d.resources",
 		"{lock}", "FOR NO KEY UPDATE", "{lock d}", "FOR NO KEY UPDATE OF d", "{lock l}", "FOR NO KEY UPDATE OF l",
 		"{skip locked}", "FOR UPDATE SKIP LOCKED",
 	)
@@ -61,6 +62,7 @@ var (
 	sqliteWords = strings.NewReplacer(
 		"{now}", "@"+clockName,
 		"{greatest}", "max", "{least}", "min", "{lower}", sqliteLower, "{horizon}", "(SELECT horizon FROM realm)",
+		"{d resources}", "resources",
 		"{lock}", "", "{lock d}", "", "{lock l}", "", "{skip locked}", "",
 	)
 	listWord    = regexp.MustCompile(`\{in ([a-z_]+)\}`)

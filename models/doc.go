@@ -24,6 +24,10 @@
 //   - retry: the last refresh token once more, before its successor was used, within the reuse interval or the client's
 //     window for a lost answer; it gets the same successor again, or a fresh one (replay.go).
 //   - reuse, or replay: any other refresh token of the family that was rotated away. It signs its device out.
+//   - browser session: a device of a built-in client. A browser holds a cookie of it, no tokens (browser.go). It is the
+//     parent of the devices that were signed in through it by a code; its sign-out is theirs too (family.go).
+//   - code: an authorization code ([Code]), one of the tokens of its user, client and browser session (code.go). It is
+//     spent once (exchange.go).
 //   - revocation event: a row of the append-only log ([Revocation]); its sequence number is its place in the order of
 //     commits. What follows the log is woken by [Store.LogMoved].
 //   - subscriber: a resource server that follows the log and acknowledges what it has applied. Where an event has been
@@ -32,7 +36,8 @@
 //
 // # Locks
 //
-// A transaction locks rows in this order: user, client, devices by their ids, realm. The realm comes last and is held to the
+// A transaction locks rows in this order: code, user, client, devices by their ids, but a browser session before its
+// children, realm. The realm comes last and is held to the
 // commit, so sequence numbers are the order of commits. A refresh locks its device alone, by an UPDATE in autocommit, and
 // leaves out a row that somebody holds. SQLite has one writer at a time, in the order they came. All of it runs under READ
 // COMMITTED, which every transaction says: what was waited for is seen as it is then.
@@ -50,8 +55,8 @@
 // batch are SQL in the open: their text is what the proof is about, and it must be the same on both databases. They are
 // written once, with words for what differs, and named parameters:
 //
-//   - {now} is the database's clock at the start of the statement, in microseconds; {horizon}, {greatest}, {least} and
-//     {lower} are spelled as the database does.
+//   - {now} is the database's clock at the start of the statement, in microseconds; {horizon}, {d resources},
+//     {greatest}, {least} and {lower} are spelled as the database does.
 //   - {lock} keeps the rows of a SELECT from changing until the commit, {lock d} those of table d, and {skip locked} leaves
 //     out those that somebody holds. On SQLite they are empty.
 //   - {in ids} is a condition: the value before it is in the list of UUIDs @ids.
@@ -63,5 +68,6 @@
 // A file has one noun. A refresh passes client_auth.go, refresh.go, batch.go, statements.go, tokens.go and horizon.go; only a
 // token that is not the current one comes to replay.go; lifetime.go is how long all of it lasts. A sign-in passes
 // authenticate.go and throttle.go, then signin.go; a user's own new password is one too (password_change.go). A
-// sign-out begins in target.go and is done in signout.go; revocation.go is the log, feed.go wakes its followers.
+// code passes browser.go, code.go and exchange.go. A sign-out begins in target.go and is done in signout.go, with
+// family.go for a browser session; revocation.go is the log, feed.go wakes its followers.
 package models

@@ -36,6 +36,15 @@ var (
 	ErrRefreshTokenInvalid = errors.New("the refresh token is invalid")
 	// ErrRefreshTokenReused: a rotated token came back; its device has been signed out. RFC 9700 section 4.14.2.
 	ErrRefreshTokenReused = errors.New("the refresh token was used before")
+	// ErrCodeInvalid: not a code that this client may exchange like that; nothing was changed. RFC 6749 section 5.2,
+	// invalid_grant.
+	ErrCodeInvalid = errors.New("the authorization code is invalid")
+	// ErrCodeReused: a spent code came back; the device that it made is signed out. RFC 6749 section 4.1.2.
+	ErrCodeReused = errors.New("the authorization code was used before")
+	// ErrBrowserSession: the browser is not signed in.
+	ErrBrowserSession = errors.New("the browser is not signed in")
+	// ErrTarget: a resource that the client may have no token for. RFC 8707 section 2, invalid_target.
+	ErrTarget = errors.New("the resource is not allowed")
 	// ErrAccessToken: the access token is malformed, forged, expired, revoked or retired.
 	ErrAccessToken = errors.New("the access token is not valid")
 	// ErrMayNotIntrospect: the client was not registered for introspection, RFC 7662 section 2.1.
@@ -85,7 +94,8 @@ func dbError(err error) error {
 func isOurs(err error) bool {
 	for _, ours := range []error{
 		ErrUnavailable, ErrNotFound, ErrConflict, ErrInvalid, ErrCredentials, ErrClientCredentials,
-		ErrRefreshTokenInvalid, ErrRefreshTokenReused, ErrAccessToken, ErrMayNotIntrospect, ErrScope, ErrTokenType,
+		ErrRefreshTokenInvalid, ErrRefreshTokenReused, ErrCodeInvalid, ErrCodeReused, ErrBrowserSession, ErrTarget,
+		ErrAccessToken, ErrMayNotIntrospect, ErrScope, ErrTokenType,
 		ErrSchema, ErrHashQueueFull, ErrPasswordPolicy, ErrTooManySubscribers,
 	} {
 		if errors.Is(err, ours) {

@@ -10,6 +10,7 @@ const (
 	GrantPassword          = "password"
 	GrantRefreshToken      = "refresh_token"
 	GrantClientCredentials = "client_credentials"
+	GrantAuthorizationCode = "authorization_code"
 )
 
 // GrantType is a way to a token, and what registering a client with it asks for.
@@ -23,7 +24,11 @@ type GrantType struct {
 // GrantTypes are all that there are, in the order of the metadata.
 var GrantTypes = []GrantType{
 	{Name: GrantPassword},
-	{Name: GrantRefreshToken, Beside: []string{GrantPassword}, Why: "there would be nothing to refresh"},
+	{Name: GrantAuthorizationCode},
+	{
+		Name: GrantRefreshToken, Beside: []string{GrantPassword, GrantAuthorizationCode},
+		Why: "there would be nothing to refresh",
+	},
 	{Name: GrantClientCredentials, Confidential: true, Why: "RFC 6749 section 4.4"},
 }
 

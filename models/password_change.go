@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -12,11 +13,10 @@ import (
 // for each of the user's devices, and a new sign-in on the caller's. Whoever changes the password because somebody else
 // has a token is rid of him, also if it is a token of the same device.
 func (s *Store) setPasswordAndSignInAnew(ctx context.Context, u *User, phc string, in PasswordChange, by Actor) (
-	*Grant, *SignOut, error,
+	w *signingIn, out *SignOut, err error,
 ) {
-	var w *signingIn
 	var client Client
-	out, err := s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
+	out, err = s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
 		// The user's row comes first: a sign-in that is under way has it, and its device is seen below.
 		var now Micros
 		err := s.row(tx, `UPDATE users SET password_hash = @hash, password_version = password_version + 1, updated_at = {now}
@@ -38,11 +38,7 @@ func (s *Store) setPasswordAndSignInAnew(ctx context.Context, u *User, phc strin
 		}
 		return &w.out, s.endAllAndSignInAnew(tx, w)
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	g, err := s.grant(w.device, &client, common(w.device.Scope, client.Scopes), w.now)
-	return g, out, err
+	return w, out, err
 }
 
 // lockOwnDevice locks the device that asks, and makes sure that it is still signed in: the look at its token was before
@@ -60,24 +56,29 @@ func (s *Store) lockOwnDevice(tx *gorm.DB, w *signingIn, id uuid.UUID) error {
 	return s.raw(tx, `SELECT * FROM clients WHERE id = @id`, args{"id": w.device.ClientID}).Take(w.Client).Error
 }
 
-// endAllAndSignInAnew ends every device of the user and signs the caller's in again. The count is that of the others.
+// endAllAndSignInAnew ends every device of the user, but for the browser session that the caller's was signed in
+// through, and signs the caller's in again. The count is that of the others.
 func (s *Store) endAllAndSignInAnew(tx *gorm.DB, w *signingIn) error {
-	id, before := w.device.ID, w.device.ValidFrom
-	out, _, err := s.revokeBatch(tx, OtherDevices(w.User.ID, uuid.Nil), uuid.Nil, 0, ReasonPasswordChanged, w.self)
+	d := w.device // its row is locked
+	out, _, err := s.revokeBatch(tx, OtherDevices(w.User.ID, d.ID), uuid.Nil, 0, ReasonPasswordChanged, w.self)
 	if err != nil {
 		return err
 	}
-	d := &Device{}
-	w.device = d
-	if err := s.lockDevice(tx, id, d); err != nil {
+	others := out.Count
+	if err := s.revokeDevices(tx, out, []*Device{d}, ReasonPasswordChanged, w.self, nil); err != nil {
 		return err
 	}
-	w.out, w.Scope = *out, d.Scope
-	if d.ValidFrom != before {
-		w.out.Count--
+	if out.Count == others { // a wider sign-out was faster; from here on the realm's lock keeps others from it
+		return ErrAccessToken
 	}
+	w.out, w.Scope = *out, d.Scope
+	w.out.Count = others
+	w.parent, w.Resources = d.ParentID, strings.Fields(d.Resources)
 	d.ValidFrom = max(d.ValidFrom, d.IssuedAt)
 	if err = s.readSignInState(tx, w, d.ID); err == nil {
+		if w.Client.BuiltIn && d.EndsAt != never { // a shared computer
+			w.most = d.EndsAt.Sub(w.now)
+		}
 		err = s.issue(tx, w)
 	}
 	if errors.Is(err, errStaleClient) { // it has changed since it was read above

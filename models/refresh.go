@@ -17,6 +17,8 @@ type Refresh struct {
 	Client *Client
 	Scope  string // narrows this access token; empty for all that the device has
 	Origin Origin
+
+	Resources []string // narrow this access token, RFC 8707 section 2.2; none for all that the device has
 }
 
 // RefreshDevice rotates the device's refresh id and issues the next pair of tokens: one conditional UPDATE, in
@@ -25,8 +27,8 @@ type Refresh struct {
 // The immediate predecessor is a retry for a while ([Store.decideRetryOrReplay]): a client whose answer was lost, or
 // two of its threads. Any other genuine token of this sign-in that is not the current one is a replay: it signs the
 // device out, and the error is [ErrRefreshTokenReused]. A scope that the device or, by now, the client has not is
-// [ErrScope]. Everything else is [ErrRefreshTokenInvalid] and changes nothing, a token from before the newest sign-in
-// too.
+// [ErrScope], a resource [ErrTarget]. Everything else is [ErrRefreshTokenInvalid] and changes nothing, a token from
+// before the newest sign-in too.
 func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 	token, ok := s.secret.parseRefreshToken(in.Token)
 	if !ok {
@@ -37,7 +39,7 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 	}
 	request := rotation{
 		refreshToken: token, next: nextRefreshID(token.RefreshID),
-		client: in.Client, scope: in.Scope, origin: in.Origin.clean(),
+		client: in.Client, scope: in.Scope, resources: in.Resources, origin: in.Origin.clean(),
 	}
 	covered, err := s.covered(ctx, request)
 	if err != nil {
@@ -59,7 +61,11 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 				s.Stats.Refreshes.Add(1)
 			}
 			s.keepHorizonAhead(r.now, r.horizon)
-			return s.grant(r.device, in.Client, narrowed(r.device.Scope, in), r.now)
+			resources, err := in.audience(r.device)
+			if err != nil {
+				return nil, err
+			}
+			return s.grantFor(r.device, in.Client, narrowed(r.device.Scope, in), resources, r.now)
 		case !errors.Is(err, errHorizonBehind) && !errors.Is(err, errRowReleased):
 			return nil, err
 		case try == maxRetries:
@@ -73,6 +79,18 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 	}
 }
 
+// audience is what was asked for, or else all that the device has, less what the client has lost since. A device that
+// was signed in for resources which are all lost gets no token for something else instead.
+func (in *Refresh) audience(d *Device) ([]string, error) {
+	if len(in.Resources) > 0 || d.Resources == "" {
+		return in.Resources, nil
+	}
+	if left := common(d.Resources, in.Client.Resources); left != "" {
+		return strings.Fields(left), nil
+	}
+	return nil, ErrTarget
+}
+
 // rotation is a refresh that waits for its statement.
 type rotation struct {
 	refreshToken
@@ -80,6 +98,8 @@ type rotation struct {
 	client *Client
 	scope  string // what is asked for; empty for all that the device has
 	origin Origin
+
+	resources []string // likewise
 }
 
 // rotated is what became of it. No device: its row is not as the rule wants it, or somebody holds it.
@@ -106,7 +126,7 @@ const rotate = ` UPDATE devices AS d SET
 		-- mutant: refresh-ignores-the-horizon
 		AND {now} <= r.horizon
 		AND ` + aliveDevice + ` AND ` + withinLifetimes + `
-	RETURNING refresh_id, user_id, scope, issued_at, expires_at, {now}, {horizon}`
+	RETURNING refresh_id, user_id, scope, issued_at, expires_at, signed_in_at, auth_at, {d resources}, {now}, {horizon}`
 
 // On PostgreSQL many are requested at a time. A row that somebody holds is left out, so no refresh waits for what is
 // going on with another device, and two statements with the same devices cannot wait for each other.
@@ -165,7 +185,8 @@ func (s *Store) rotateAll(tx *gorm.DB, requested []rotation) ([]rotated, error) 
 
 func scanRotated(requested []rotation, done []rotated, scan func(...any) error) error {
 	d, r := &Device{}, rotated{}
-	if err := scan(&d.RefreshID, &d.UserID, &d.Scope, &d.IssuedAt, &d.ExpiresAt, &r.now, &r.horizon); err != nil {
+	if err := scan(&d.RefreshID, &d.UserID, &d.Scope, &d.IssuedAt, &d.ExpiresAt, &d.SignedInAt, &d.AuthAt, &d.Resources,
+		&r.now, &r.horizon); err != nil {
 		return err
 	}
 	i := slices.IndexFunc(requested, func(q rotation) bool { return q.next == d.RefreshID })
@@ -174,24 +195,33 @@ func scanRotated(requested []rotation, done []rotated, scan func(...any) error) 
 	return nil
 }
 
-// covered tells whether the client and the device have the scope that is asked for: the device's cannot change under
-// the same refresh id, and the statement looks at the client's version. If they do not, [Store.decideRetryOrReplay]
-// says so, and only to whom the token belongs and whose token is good.
+// covered tells whether the client and the device have the scope and the resources that are asked for: the device's
+// cannot change under the same refresh id, and the statement looks at the client's version. If they do not,
+// [Store.decideRetryOrReplay] says so, and only to whom the token belongs and whose token is good.
 func (s *Store) covered(ctx context.Context, q rotation) (bool, error) {
-	if q.scope == "" {
+	if q.scope == "" && len(q.resources) == 0 {
 		return true, nil
 	}
-	if !covers(q.client.Scopes, q.scope) {
-		return false, nil
-	}
-	var has string
+	var d Device
 	err := s.read(ctx, func(tx *gorm.DB) error {
-		return s.row(tx, `SELECT scope FROM devices WHERE id = @id`, args{"id": q.DeviceID}, &has)
+		return s.row(tx, `SELECT scope, resources FROM devices WHERE id = @id`, args{"id": q.DeviceID},
+			&d.Scope, &d.Resources)
 	})
 	if errors.Is(err, ErrNotFound) {
 		return false, ErrRefreshTokenInvalid
 	}
-	return err == nil && covers(has, q.scope), err
+	return err == nil && q.narrows(&d) == nil, err
+}
+
+// narrows returns [ErrScope] or [ErrTarget] if more is asked for than the device and, by now, the client have.
+func (q *rotation) narrows(d *Device) error {
+	switch {
+	case !covers(d.Scope, q.scope), !covers(q.client.Scopes, q.scope):
+		return ErrScope
+	case !coversAll(strings.Fields(d.Resources), q.resources), q.client.checkResources(q.resources) != nil:
+		return ErrTarget
+	}
+	return nil
 }
 
 // covers tells whether asked, which may be empty, has nothing that scope has not.

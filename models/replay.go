@@ -114,10 +114,10 @@ func replayDetail(q rotation, d *Device) detail {
 // mayAnswer is what a token that is good must meet too, current or a retry. Only whoever may use it is told of the
 // scope.
 func (r *rotated) mayAnswer(q rotation) error {
-	switch {
-	case !covers(r.device.Scope, q.scope), !covers(q.client.Scopes, q.scope):
-		return ErrScope
-	case max(r.now, r.device.IssuedAt) > r.horizon:
+	if err := q.narrows(r.device); err != nil {
+		return err
+	}
+	if max(r.now, r.device.IssuedAt) > r.horizon {
 		return errHorizonBehind
 	}
 	return nil

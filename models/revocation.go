@@ -32,6 +32,8 @@ const (
 	ReasonRevoked         Reason = "revoked"    // by an admin
 	ReasonSignedInAgain   Reason = "signed_in_again"
 	ReasonReuse           Reason = "refresh_token_reuse"
+	ReasonCodeReuse       Reason = "code_reuse"        // the authorization code of its sign-in came back
+	ReasonParentSignedOut Reason = "parent_signed_out" // the browser session that it was signed in through
 	ReasonTooManyDevices  Reason = "too_many_devices"
 	ReasonPasswordChanged Reason = "password_changed"
 	ReasonAdminRemoved    Reason = "admin_removed"

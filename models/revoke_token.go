@@ -88,3 +88,19 @@ func (s *Store) parseDeviceToken(ctx context.Context, c *Client, token string) (
 	}
 	return &deviceToken{device: device, user: user, issued: Micros(claims.IssuedUS)}, nil
 }
+
+// ClientOfToken is the client that an access token was issued to, alive or not. It returns [ErrAccessToken] for what is
+// none of ours.
+func (s *Store) ClientOfToken(ctx context.Context, raw string) (string, error) {
+	claims, err := s.parseAccessToken(ctx, raw)
+	if err != nil {
+		return "", err
+	}
+	return claims.ClientID, nil
+}
+
+// DeviceOfRefreshToken is the device that a refresh token was issued to, alive or not; uuid.Nil for what is none of ours.
+func (s *Store) DeviceOfRefreshToken(token string) uuid.UUID {
+	t, _ := s.secret.parseRefreshToken(token)
+	return t.DeviceID
+}

@@ -11,6 +11,8 @@ const (
 	ScopeAdmin       = "admin"       // the admin API; must be asked for by name
 	ScopeSettings    = "settings"    // the settings API
 	ScopeRevocations = "revocations" // the revocation feed
+
+	ScopeOfflineAccess = "offline_access" // stays signed in when the browser session it came through ends
 )
 
 const maxScopes = 64 // of a client
@@ -53,12 +55,14 @@ func without(scope, one string) string {
 }
 
 // GrantedScope is what a client gets for what it asks for (RFC 6749 section 3.3): what it was registered with; without
-// a request all of that but admin, which must be asked for by name, and which [Store.SignIn] gives to admins only. It
-// returns [ErrScope] for anything else.
+// a request all of that but admin and offline_access, which must be asked for by name, and of which [Store.SignIn]
+// gives the first to admins only. It returns [ErrScope] for anything else.
 func GrantedScope(c *Client, requested string) (string, error) {
 	allowed := strings.Fields(c.Scopes)
 	if requested == "" {
-		return strings.Join(slices.DeleteFunc(allowed, func(sc string) bool { return sc == ScopeAdmin }), " "), nil
+		return strings.Join(slices.DeleteFunc(allowed, func(sc string) bool {
+			return sc == ScopeAdmin || sc == ScopeOfflineAccess
+		}), " "), nil
 	}
 	var granted []string
 	for _, sc := range strings.Split(requested, " ") {

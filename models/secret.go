@@ -25,6 +25,7 @@ type keyring struct {
 type subkeys struct {
 	id       [4]byte // names the secret without telling anything of it
 	refresh  []byte  // HMAC key of refresh tokens
+	browser  []byte  // HMAC key of the cookies of browser sessions
 	keys     cipher.AEAD
 	throttle []byte // HMAC key of the names in rate_limits
 	cursor   []byte // HMAC key of list cursors
@@ -61,7 +62,7 @@ func newKeyring(secrets [][]byte) (*keyring, error) {
 			return nil, err
 		}
 		k.subkeys = append(k.subkeys, subkeys{
-			id: [4]byte(sub("id")), refresh: sub("refresh tokens"), keys: aead,
+			id: [4]byte(sub("id")), refresh: sub("refresh tokens"), browser: sub("browser sessions"), keys: aead,
 			throttle: sub("rate limits"), cursor: sub("cursors"),
 		})
 	}

@@ -28,6 +28,8 @@ type SignIn struct {
 	DeviceID uuid.UUID // what the app says it is; uuid.Nil for a new device
 	Name     string    // of a new device
 	Origin   Origin
+
+	Resources []string // what its tokens are for, RFC 8707; none for the server's audience
 }
 
 // SignIn makes a device and its first tokens, or signs the same device in again: same user, same client, same GUID. A
@@ -36,18 +38,19 @@ type SignIn struct {
 //
 // It signs in the user only as it was when the password was checked: a password that was changed, or a user that was
 // disabled or deleted since then, is [ErrCredentials]. The scope admin for somebody else is [ErrScope]; the audit log
-// tells of it, so that a password is not tried out in silence.
+// tells of it, so that a password is not tried out in silence. A resource that the client has not is [ErrTarget].
 func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
 	name, err := CleanName(in.Name)
 	if err != nil {
 		return nil, err
 	}
+	if err := in.Client.checkResources(in.Resources); err != nil {
+		return nil, err
+	}
 	in.Name, in.Origin = name, in.Origin.clean()
 	var w *signingIn
 	_, err = s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
-		w = &signingIn{SignIn: in, self: Actor{
-			Entity: EntityUser, ID: in.User.ID.String(), IP: in.Origin.IP, UserAgent: in.Origin.UserAgent,
-		}}
+		w = newSigningIn(in)
 		for _, step := range []func(*gorm.DB, *signingIn) error{s.admit, s.findDevice, s.issue, s.auditSignIn} {
 			if err := step(tx, w); err != nil {
 				return nil, err
@@ -58,22 +61,36 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.countSignIn(w)
+	return s.grant(w.device, in.Client, w.device.Scope, w.now)
+}
+
+func (s *Store) countSignIn(w *signingIn) {
 	s.Stats.SignIns.Add(1)
 	if w.again {
 		s.Stats.SignInsAgain.Add(1)
 	}
-	return s.grant(w.device, in.Client, w.device.Scope, w.now)
 }
 
 // signingIn is a sign-in under way: [Store.admit], [Store.findDevice], [Store.issue], [Store.auditSignIn], in one
 // transaction.
 type signingIn struct {
 	SignIn
+	parent uuid.UUID     // the browser session whose code it comes from
+	authAt Micros        // when the password was given, if not now
+	most   time.Duration // after which it ends in any case, if the server's is not sooner; 0: none
 	self   Actor
 	device *Device
-	again  bool    // the device was there
-	out    SignOut // what the sign-in signs out
+	again  bool     // the device was there
+	ends   []ending // what the sign-in signs out, beside what it finds in the way
+	out    SignOut
 	signInState
+}
+
+func newSigningIn(in SignIn) *signingIn {
+	return &signingIn{SignIn: in, self: Actor{
+		Entity: EntityUser, ID: in.User.ID.String(), IP: in.Origin.IP, UserAgent: in.Origin.UserAgent,
+	}}
 }
 
 // signInState is what decides about the issue time of a sign-in, all of one snapshot.
@@ -102,8 +119,14 @@ func (s *Store) admit(tx *gorm.DB, w *signingIn) error {
 	if err != nil {
 		return err
 	}
-	refused := AuditEvent{At: now, Type: AuditAdminRefused, UserID: u.ID.String(), ClientID: w.Client.ID}
-	if err := s.audit(tx, refused, w.self); err != nil {
+	return s.refuseAdmin(tx, now, u.ID, w.Client.ID, w.Origin)
+}
+
+// refuseAdmin refuses the scope admin to somebody who is none, and the audit log tells of it.
+func (s *Store) refuseAdmin(tx *gorm.DB, now Micros, user uuid.UUID, client string, from Origin) error {
+	refused := AuditEvent{At: now, Type: AuditAdminRefused, UserID: user.String(), ClientID: client}
+	by := Actor{Entity: EntityUser, ID: user.String(), IP: from.IP, UserAgent: from.UserAgent}
+	if err := s.audit(tx, refused, by); err != nil {
 		return err
 	}
 	return commitAndFail(ErrScope)
@@ -126,13 +149,13 @@ func (s *Store) findDevice(tx *gorm.DB, w *signingIn) error {
 	if err := s.readSignInState(tx, w, own); err != nil {
 		return err
 	}
-	if surplus := w.others + 1 - s.cfg.MaxDevicesPerUser; surplus > 0 {
-		if err := s.makeRoom(tx, &w.out, w.User.ID, own, surplus); err != nil {
-			return err
-		}
+	room, err := s.makeRoom(tx, w, own)
+	if err != nil {
+		return err
 	}
+	ends := append(w.ends, room...)
 	if !w.again {
-		return nil
+		return s.endDevices(tx, &w.out, ends)
 	}
 	// A device that is out already has no tokens, and makes no event.
 	var alive bool
@@ -142,32 +165,42 @@ func (s *Store) findDevice(tx *gorm.DB, w *signingIn) error {
 	}
 	// mutant: signing-in-again-makes-no-event
 	if alive {
-		if err := s.revokeDevices(tx, &w.out, []*Device{w.device}, ReasonSignedInAgain, w.self, nil); err != nil {
-			return err
-		}
+		ends = append(ends, ending{Device: w.device, why: ReasonSignedInAgain, by: w.self})
+	}
+	if err := s.endDevices(tx, &w.out, ends); err != nil {
+		return err
 	}
 	w.device.ValidFrom = max(w.device.ValidFrom, w.device.IssuedAt)
 	return nil
 }
 
-// issue finds the issue time, above every valid_from and not above the horizon, and writes the device.
+// issueTime finds the issue time: above every valid_from and not above the horizon, all of one snapshot.
+func (s *Store) issueTime(tx *gorm.DB, w *signingIn, own uuid.UUID) (Micros, error) {
+	for {
+		issued := max(w.now, w.validFrom+1, w.device.ValidFrom+1)
+		if issued <= w.horizon {
+			s.keepHorizonAhead(w.now, w.horizon)
+			return issued, nil
+		}
+		if err := s.pushHorizonIn(tx, issued); err != nil {
+			return 0, err
+		}
+		if err := s.readSignInState(tx, w, own); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// issue writes the device with its issue time.
 func (s *Store) issue(tx *gorm.DB, w *signingIn) error {
 	d, own := w.device, uuid.Nil
 	if w.again {
 		own = d.ID
 	}
-	issued := max(w.now, w.validFrom+1, d.ValidFrom+1)
-	for issued > w.horizon {
-		if err := s.pushHorizonIn(tx, issued); err != nil {
-			return err
-		}
-		if err := s.readSignInState(tx, w, own); err != nil {
-			return err
-		}
-		issued = max(w.now, w.validFrom+1, d.ValidFrom+1)
+	issued, err := s.issueTime(tx, w, own)
+	if err != nil {
+		return err
 	}
-	s.keepHorizonAhead(w.now, w.horizon)
-
 	d.SignedInAt, d.IssuedAt, d.RotatedAt, d.LastSeenAt = issued, issued, w.now, w.now
 	// mutant: token-family-kept-at-sign-in
 	d.RefreshID = newFamily(d.RefreshID)
@@ -176,20 +209,34 @@ func (s *Store) issue(tx *gorm.DB, w *signingIn) error {
 		d.ValidFrom = issued - 1 // a row of the same GUID may have been removed: its tokens, issued before, stay dead
 	}
 	d.PreviousRefreshID = uuid.Nil
-	d.EndsAt = never
-	if s.cfg.DeviceMaxAge > 0 {
-		d.EndsAt = w.now.Add(s.cfg.DeviceMaxAge)
-	}
-	life := s.cfg.RefreshTTL
-	if !w.Client.HasGrant(GrantRefreshToken) {
-		life = s.cfg.AccessTTL + 2*time.Second // what rounding up can add
-	}
-	d.ExpiresAt = min(w.now.Add(life), d.EndsAt)
+	s.setEnd(w)
 	d.Scope, d.IP, d.UserAgent = w.Scope, w.Origin.IP, w.Origin.UserAgent
+	d.ParentID, d.Resources = w.parent, strings.Join(w.Resources, " ")
+	d.Offline = w.parent != uuid.Nil && covers(w.Scope, ScopeOfflineAccess)
+	if d.AuthAt = w.authAt; d.AuthAt == 0 {
+		d.AuthAt = w.now
+	}
 	if w.again {
 		return s.updateDevice(tx, d)
 	}
 	return s.insertDevice(tx, d)
+}
+
+// setEnd says when the device ends, and when unless it is used before.
+func (s *Store) setEnd(w *signingIn) {
+	d := w.device
+	d.EndsAt = never
+	if age := s.deviceMaxAge(w.Client); age > 0 {
+		d.EndsAt = w.now.Add(age)
+	}
+	if w.most > 0 {
+		d.EndsAt = min(d.EndsAt, w.now.Add(w.most))
+	}
+	life := s.refreshTTL(w.Client)
+	if !w.Client.HasGrant(GrantRefreshToken) && !w.Client.BuiltIn {
+		life = s.accessTTL(w.Client) + 2*time.Second // what rounding up can add
+	}
+	d.ExpiresAt = min(w.now.Add(life), d.EndsAt)
 }
 
 // auditSignIn tells of a sign-in that has been written.
@@ -198,9 +245,13 @@ func (s *Store) auditSignIn(tx *gorm.DB, w *signingIn) error {
 	if w.again {
 		kind = AuditSignedInAgain
 	}
+	what := detail{"name": d.Name, "scope": d.Scope}
+	if d.ParentID != uuid.Nil {
+		what["parent_id"] = d.ParentID
+	}
 	return s.audit(tx, AuditEvent{
 		At: w.now, Type: kind, UserID: d.UserID.String(), ClientID: d.ClientID, DeviceID: d.ID.String(),
-		Detail: detail{"name": d.Name, "scope": d.Scope},
+		Detail: what,
 	}, w.self)
 }
 
@@ -223,16 +274,6 @@ func (s *Store) readSignInState(tx *gorm.DB, w *signingIn, own uuid.UUID) error 
 const otherDevices = ` FROM devices d, users u, clients c, realm r
 	WHERE d.user_id = @user AND d.id <> @device AND` + ruleJoin + `AND ` + aliveDevice
 
-// makeRoom signs out the longest unseen of the other devices.
-func (s *Store) makeRoom(tx *gorm.DB, out *SignOut, user, device uuid.UUID, surplus int) error {
-	var unseen []*Device
-	if err := s.raw(tx, `SELECT d.*`+otherDevices+` ORDER BY d.last_seen_at, d.id LIMIT @surplus {lock d}`,
-		args{"user": user, "device": device, "surplus": surplus}).Scan(&unseen).Error; err != nil {
-		return err
-	}
-	return s.revokeDevices(tx, out, unseen, ReasonTooManyDevices, Actor{Entity: EntityPolicy}, nil)
-}
-
 func (s *Store) updateDevice(tx *gorm.DB, d *Device) error {
 	res := tx.Model(d).Select("*").Omit("id", "user_id", "client_id", "name", "created_at").Updates(d)
 	if res.Error == nil && res.RowsAffected != 1 {
@@ -252,14 +293,17 @@ func (s *Store) insertDevice(tx *gorm.DB, d *Device) error {
 		}
 		n, err := s.exec(tx, `INSERT INTO devices (
 				id, user_id, refresh_id, previous_refresh_id, rotated_at, issued_at, signed_in_at, valid_from,
-				expires_at, ends_at, last_seen_at, created_at, client_id, name, scope, ip, user_agent)
+				expires_at, ends_at, last_seen_at, created_at, client_id, name, scope, ip, user_agent,
+				parent_id, offline, auth_at, resources)
 			VALUES (@id, @user, @refresh, @previous, @rotated, @issued, @signed, @valid,
-				@expires, @ends, @seen, @created, @client, @name, @scope, @ip, @agent)
+				@expires, @ends, @seen, @created, @client, @name, @scope, @ip, @agent,
+				@parent, @offline, @auth, @resources)
 			ON CONFLICT (id) DO NOTHING`, args{
 			"id": d.ID, "user": d.UserID, "refresh": d.RefreshID, "previous": d.PreviousRefreshID, "rotated": d.RotatedAt,
 			"issued": d.IssuedAt, "signed": d.SignedInAt, "valid": d.ValidFrom, "expires": d.ExpiresAt, "ends": d.EndsAt,
 			"seen": d.LastSeenAt, "created": d.CreatedAt, "client": d.ClientID, "name": d.Name, "scope": d.Scope,
 			"ip": d.IP, "agent": d.UserAgent,
+			"parent": d.ParentID, "offline": d.Offline, "auth": d.AuthAt, "resources": d.Resources,
 		})
 		if n > 0 || err != nil {
 			return err

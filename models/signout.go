@@ -170,6 +170,9 @@ func (s *Store) revokeBatch(tx *gorm.DB, t Target, after uuid.UUID, limit int, w
 	if !t.one { // which is looked at also when it is out
 		where += ` AND ` + aliveDevice
 	}
+	if t.keep != uuid.Nil { // and the browser session that it was signed in through
+		where += ` AND d.id <> @keep AND NOT EXISTS (SELECT 1 FROM devices k WHERE k.id = @keep AND k.parent_id = d.id)`
+	}
 	var stop uuid.UUID
 	if !t.one && t.filter.UserID == uuid.Nil { // a user's are few
 		indexed, b, err := s.selects(DeviceFilter{ClientID: t.filter.ClientID, IP: t.filter.IP})
@@ -198,7 +201,7 @@ func (s *Store) revokeBatch(tx *gorm.DB, t Target, after uuid.UUID, limit int, w
 	// with the devices.
 	if err := s.raw(tx, `SELECT d.*, (`+aliveDevice+`) AS alive
 		FROM devices d CROSS JOIN users u CROSS JOIN clients c CROSS JOIN realm r
-		WHERE`+ruleJoin+`AND d.id > @after AND d.id <> @keep AND `+where+`
+		WHERE`+ruleJoin+`AND d.id > @after AND `+where+`
 		ORDER BY d.id`+atMost+` {lock d}`, a).Scan(&devices).Error; err != nil {
 		return nil, last, err
 	}
@@ -215,49 +218,66 @@ func (s *Store) revokeBatch(tx *gorm.DB, t Target, after uuid.UUID, limit int, w
 	return out, last, s.revokeDevices(tx, out, live, why, by, nil)
 }
 
-// revokeDevices moves the valid_from of devices whose rows are locked, and appends one event each. One that a wider
-// sign-out has ended since it was looked at is out already, and gets none. extra goes into the audit log beside the
-// reason.
+// revokeDevices signs out devices whose rows are locked, all for the same reason; see endDevices. extra goes into the
+// audit log beside the reason.
 func (s *Store) revokeDevices(tx *gorm.DB, out *SignOut, devices []*Device, why Reason, by Actor, extra detail) error {
-	if len(devices) == 0 {
+	return s.endDevices(tx, out, column(devices, func(d *Device) ending { return ending{d, why, by, extra} }))
+}
+
+// endDevices moves the valid_from of devices whose rows are locked, and of the children of the browser sessions among
+// them, and appends one event each. One that a wider sign-out has ended since it was looked at is out already, and gets
+// none. It locks the realm: a transaction calls it once.
+func (s *Store) endDevices(tx *gorm.DB, out *SignOut, ends []ending) error {
+	if len(ends) == 0 {
 		return nil
 	}
-	realm, err := s.lockRealm(tx, len(devices))
+	ends, err := s.withChildren(tx, ends)
 	if err != nil {
 		return err
 	}
-	if devices, err = s.moveValidFrom(tx, &realm, devices); err != nil || len(devices) == 0 {
+	realm, err := s.lockRealm(tx, len(ends))
+	if err != nil {
 		return err
 	}
-	kind := AuditRevoked
-	if why == ReasonReuse {
-		kind = AuditReplay
+	if ends, err = s.moveValidFrom(tx, &realm, ends); err != nil || len(ends) == 0 {
+		return err
 	}
-	events := make([]*Revocation, len(devices))
-	for i, d := range devices {
+	events := make([]*Revocation, len(ends))
+	for i, e := range ends {
 		// Whatever issues for a device writes its row, so the row knows its newest issue time.
-		d.ValidFrom = max(realm.Now, d.IssuedAt)
-		seq := realm.LastSeq - int64(len(devices)-1-i)
-		events[i] = realm.event(seq, LevelDevice, d.ID.String(), d.ValidFrom, why, by)
-		audit := detail{"level": LevelDevice, "reason": why, "seq": seq}
-		maps.Copy(audit, extra)
+		e.ValidFrom = max(realm.Now, e.IssuedAt)
+		seq := realm.LastSeq - int64(len(ends)-1-i)
+		events[i] = realm.event(seq, LevelDevice, e.ID.String(), e.ValidFrom, e.why, e.by)
+		audit := detail{"level": LevelDevice, "reason": e.why, "seq": seq}
+		maps.Copy(audit, e.extra)
 		if err := s.audit(tx, AuditEvent{
-			At: realm.Now, Type: kind, UserID: d.UserID.String(), ClientID: d.ClientID, DeviceID: d.ID.String(),
+			At: realm.Now, Type: e.auditType(), UserID: e.UserID.String(), ClientID: e.ClientID, DeviceID: e.ID.String(),
 			Detail: audit,
-		}, by); err != nil {
+		}, e.by); err != nil {
 			return err
 		}
 	}
-	out.Count += len(devices)
+	out.Count += len(ends)
 	out.Revocation = events[len(events)-1]
 	return s.appendRevocations(tx, out, events)
+}
+
+// auditType is what the audit log calls the end of a device.
+func (e ending) auditType() string {
+	switch e.why {
+	case ReasonReuse:
+		return AuditReplay
+	case ReasonCodeReuse:
+		return AuditCodeReuse
+	}
+	return AuditRevoked
 }
 
 // moveValidFrom returns those of the devices that it has signed out, and gives back the sequence numbers of the others.
 // A row's lock does not keep its user, its client or everyone from being signed out. Whoever does that locks the realm,
 // and this statement begins after ours did: it sees all that came before, and what comes after sees it.
-func (s *Store) moveValidFrom(tx *gorm.DB, realm *lockedRealm, devices []*Device) ([]*Device, error) {
-	ids := column(devices, func(d *Device) uuid.UUID { return d.ID })
+func (s *Store) moveValidFrom(tx *gorm.DB, realm *lockedRealm, ends []ending) ([]ending, error) {
+	ids := column(ends, func(e ending) uuid.UUID { return e.ID })
 	moved := make(map[uuid.UUID]bool, len(ids))
 	if err := s.rows(tx, `UPDATE devices SET valid_from = CASE WHEN issued_at > @read_at THEN issued_at ELSE @read_at END
 		WHERE id IN (SELECT d.id FROM devices d, users u, clients c, realm r WHERE d.id {in ids} AND`+ruleJoin+`
@@ -270,14 +290,14 @@ func (s *Store) moveValidFrom(tx *gorm.DB, realm *lockedRealm, devices []*Device
 		}); err != nil {
 		return nil, err
 	}
-	if len(moved) == len(devices) {
-		return devices, nil
+	if len(moved) == len(ends) {
+		return ends, nil
 	}
-	realm.LastSeq -= int64(len(devices) - len(moved))
+	realm.LastSeq -= int64(len(ends) - len(moved))
 	if _, err := s.exec(tx, `UPDATE realm SET last_seq = @seq`, args{"seq": realm.LastSeq}); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(devices), func(d *Device) bool { return !moved[d.ID] }), nil
+	return slices.DeleteFunc(slices.Clone(ends), func(e ending) bool { return !moved[e.ID] }), nil
 }
 
 // event is one revocation at the moment of the lock.

@@ -51,7 +51,7 @@ func again(fn func() error) (err error) {
 // write runs fn in a transaction and commits unless fn fails; see [commitAndFail]. A caller that hangs up does not stop
 // it half way: the answer is lost then, the work is not. fn may run again when the transaction lost a race.
 //
-// Inside, rows are locked in this order: user, client, devices, realm. The realm comes last: it is everybody's.
+// Inside, rows are locked in this order: code, user, client, devices, realm. The realm comes last: it is everybody's.
 func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
 	defer cancel()

@@ -46,6 +46,7 @@ type Store struct {
 	keys        atomic.Pointer[keySet]
 	unknownKeys unknownKeys
 	clients     clientMemory
+	origins     knownOrigins
 	blocked     blockedSet
 	seen        seenDevices
 	verified    verifiedTokens
@@ -63,7 +64,7 @@ type Store struct {
 
 	subscribersSeen subscriberSet
 
-	pings singleflight.Group
+	pings, readingOrigins singleflight.Group
 
 	newestSeq atomic.Int64 // a sequence number that is known to be committed
 

@@ -18,7 +18,7 @@ import (
 // The versioned schema fits the structs, column by column, on both databases.
 func TestMigrations_FitTheStructs(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
-		for _, model := range []any{&Realm{}, &User{}, &Client{}, &Device{}, &Revocation{}, &AuditEvent{}, &SigningKey{}, &Subscriber{}, &acknowledgement{}} {
+		for _, model := range []any{&Realm{}, &User{}, &Client{}, &Device{}, &Revocation{}, &AuditEvent{}, &SigningKey{}, &Subscriber{}, &acknowledgement{}, &Code{}} {
 			parsed, err := schema.Parse(model, &sync.Map{}, k.db.NamingStrategy)
 			if err != nil {
 				t.Fatal(err)

@@ -29,7 +29,7 @@ func UserDevice(user, id uuid.UUID) Target {
 	return Target{level: LevelDevice, filter: DeviceFilter{UserID: user, ID: id}, one: true}
 }
 
-// OtherDevices are all devices of the user but one.
+// OtherDevices are all devices of the user but one and the browser session through which that one was signed in.
 func OtherDevices(user, keep uuid.UUID) Target {
 	return Target{level: LevelDevice, filter: DeviceFilter{UserID: user}, keep: keep}
 }
@@ -41,8 +41,14 @@ func Devices(f DeviceFilter) Target { return Target{level: LevelDevice, filter: 
 // WholeUser is the user, with every device.
 func WholeUser(id uuid.UUID) Target { return Target{level: LevelUser, subject: id.String()} }
 
-// WholeClient is every token that was ever issued to the client.
-func WholeClient(id string) Target { return Target{level: LevelClient, subject: id} }
+// WholeClient is every token that was ever issued to the client. Of a built-in client it is each of its browser
+// sessions, on its own: who checks tokens locally knows the parent of none, so their children need events of their own.
+func WholeClient(id string) Target {
+	if builtIn(id) {
+		return Devices(DeviceFilter{ClientID: id})
+	}
+	return Target{level: LevelClient, subject: id}
+}
 
 // Everyone is every user and every client.
 func Everyone() Target { return Target{level: LevelEveryone} }

@@ -29,6 +29,7 @@ type Claims struct {
 	Scope     string           `json:"scope,omitempty"`
 	DeviceID  string           `json:"device_id,omitempty"` // none in a client's own token
 	RefreshID string           `json:"rid,omitempty"`       // the refresh id of the same answer
+	AuthTime  int64            `json:"auth_time,omitempty"` // seconds: when the password was given
 	IssuedUS  int64            `json:"iat_us"`              // the issue time, microseconds
 }
 
@@ -47,28 +48,51 @@ type Grant struct {
 	Scope        string
 	DeviceID     uuid.UUID // uuid.Nil for a client's own token
 	UserID       uuid.UUID
+	AuthAt       Micros // when the password was given; no refresh moves it
+	Nonce        string // of the request that the code came from, OpenID Connect Core section 3.1.2.1
 	Claims       *Claims
+
+	RefreshCookie    bool          // the refresh token belongs into a cookie, and into no body
+	RefreshExpiresIn time.Duration // how long it may stay unused
 }
 
 // grant makes the tokens of a device's present state.
 func (s *Store) grant(d *Device, c *Client, scope string, now Micros) (*Grant, error) {
+	return s.grantFor(d, c, scope, nil, now)
+}
+
+// grantFor is that with an access token for some of the device's resources only.
+func (s *Store) grantFor(d *Device, c *Client, scope string, resources []string, now Micros) (*Grant, error) {
+	if len(resources) == 0 {
+		resources = strings.Fields(d.Resources)
+	}
+	authAt := d.AuthAt
+	if authAt == 0 { // a row older than the column: the password was given at the sign-in
+		authAt = d.SignedInAt
+	}
 	g, err := s.sign(Claims{
-		Subject:  d.UserID.String(),
+		Subject: d.UserID.String(), Audience: resources, AuthTime: authAt.Seconds(),
 		ClientID: d.ClientID, Scope: scope, DeviceID: d.ID.String(), RefreshID: d.RefreshID.String(),
-	}, d.IssuedAt, now, d.ExpiresAt)
+	}, c, d.IssuedAt, now, d.ExpiresAt)
 	if err != nil {
 		return nil, err
 	}
+	g.AuthAt = authAt
 	g.DeviceID, g.UserID = d.ID, d.UserID
 	if c.HasGrant(GrantRefreshToken) {
 		g.RefreshToken = s.secret.refreshToken(refreshToken{DeviceID: d.ID, RefreshID: d.RefreshID})
+		g.RefreshCookie, g.RefreshExpiresIn = c.RefreshCookie, d.ExpiresAt.Sub(now)
 	}
 	return g, nil
 }
 
 // GrantClient issues a token for a client itself, RFC 6749 section 4.4: no device, no row, sub is the client. Call it
 // from [Store.WithClient]: its statement makes sure that the client is still as it was authenticated.
-func (s *Store) GrantClient(ctx context.Context, c *Client, scope string) (*Grant, error) {
+// Without resources, which must be the client's, it is for the server's audience.
+func (s *Store) GrantClient(ctx context.Context, c *Client, scope string, resources ...string) (*Grant, error) {
+	if err := c.checkResources(resources); err != nil {
+		return nil, err
+	}
 	for try := 0; ; try++ {
 		var issued, now, horizon Micros
 		err := s.read(ctx, func(tx *gorm.DB) error {
@@ -81,7 +105,7 @@ func (s *Store) GrantClient(ctx context.Context, c *Client, scope string) (*Gran
 		}
 		s.keepHorizonAhead(now, horizon)
 		if issued <= horizon {
-			return s.sign(Claims{Subject: c.ID, ClientID: c.ID, Scope: scope}, issued, now, 0)
+			return s.sign(Claims{Subject: c.ID, ClientID: c.ID, Scope: scope, Audience: resources}, c, issued, now, 0)
 		}
 		if try == maxRetries {
 			return nil, errAgain
@@ -95,13 +119,21 @@ func (s *Store) GrantClient(ctx context.Context, c *Client, scope string) (*Gran
 // sign makes an access token. issued is the issue time, now the clock's value that went into it. Lifetimes round up:
 // the token lives at least as long as ExpiresIn says. until, if not 0, is the end of its device, which no token of it
 // outlives: a sign-out after that end would find nothing to do.
-func (s *Store) sign(c Claims, issued, now, until Micros) (*Grant, error) {
+//
+// The audience is the server's where the claims name none. A token for something else opens no door of ours.
+func (s *Store) sign(c Claims, client *Client, issued, now, until Micros) (*Grant, error) {
 	key := s.keys.Load().signer(now)
-	begin, seconds := (now + 999_999).Seconds(), int64((s.cfg.AccessTTL+time.Second-1)/time.Second)
+	begin, seconds := (now + 999_999).Seconds(), int64((s.accessTTL(client)+time.Second-1)/time.Second)
 	if until != 0 {
 		seconds = max(0, min(seconds, until.Seconds()-begin))
 	}
-	c.Issuer, c.Audience, c.ID = s.cfg.Issuer, s.cfg.Audience, uuid.NewString()
+	if len(c.Audience) == 0 {
+		c.Audience = s.cfg.Audience
+	}
+	if !s.isForUs(c.Audience) {
+		c.Scope = lessOurOwn(c.Scope)
+	}
+	c.Issuer, c.ID = s.cfg.Issuer, uuid.NewString()
 	c.IssuedAt, c.ExpiresAt = now.Seconds(), begin+seconds
 	// mutant: whole-second-issue-times
 	c.IssuedUS = int64(issued)
@@ -183,30 +215,49 @@ const (
 	refreshTokenSize    = refreshTokenBody + 32 // a multiple of 3: base64 leaves no spare bits
 )
 
-func (k *keyring) refreshToken(t refreshToken) string {
-	sub := k.current()
-	b := make([]byte, 0, refreshTokenSize)
-	b = append(b, refreshTokenVersion)
-	b = append(b, sub.id[:]...)
-	b = append(b, t.DeviceID[:]...)
-	b = append(b, t.RefreshID[:]...)
-	b = append(b, mac(sub.refresh, b)...)
-	return refreshTokenPrefix + base64.RawURLEncoding.EncodeToString(b)
+// derivedToken is a kind of such tokens: none is taken for one of another kind.
+type derivedToken struct {
+	prefix  string
+	version byte
+	key     func(*subkeys) []byte
 }
+
+var (
+	refreshTokens = derivedToken{refreshTokenPrefix, refreshTokenVersion, func(sub *subkeys) []byte { return sub.refresh }}
+	// browserCookies are what a browser holds of its session: they open our own pages, and are no refresh token.
+	browserCookies = derivedToken{"curfew_bs_", 2, func(sub *subkeys) []byte { return sub.browser }}
+)
+
+func (k *keyring) refreshToken(t refreshToken) string { return k.derive(refreshTokens, t) }
 
 // parseRefreshToken accepts exactly what refreshToken makes. It needs no database: a string that was never issued
 // changes nothing, even when it contains a real device's GUID.
-func (k *keyring) parseRefreshToken(s string) (t refreshToken, ok bool) {
-	s, ok = strings.CutPrefix(s, refreshTokenPrefix)
+func (k *keyring) parseRefreshToken(s string) (refreshToken, bool) {
+	return k.parseDerived(refreshTokens, s)
+}
+
+func (k *keyring) derive(kind derivedToken, t refreshToken) string {
+	sub := k.current()
+	b := make([]byte, 0, refreshTokenSize)
+	b = append(b, kind.version)
+	b = append(b, sub.id[:]...)
+	b = append(b, t.DeviceID[:]...)
+	b = append(b, t.RefreshID[:]...)
+	b = append(b, mac(kind.key(sub), b)...)
+	return kind.prefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+func (k *keyring) parseDerived(kind derivedToken, s string) (t refreshToken, ok bool) {
+	s, ok = strings.CutPrefix(s, kind.prefix)
 	if !ok || len(s) != base64.RawURLEncoding.EncodedLen(refreshTokenSize) {
 		return t, false
 	}
 	b, err := strictBase64.DecodeString(s)
-	if err != nil || len(b) != refreshTokenSize || b[0] != refreshTokenVersion { // the decoder skips line breaks
+	if err != nil || len(b) != refreshTokenSize || b[0] != kind.version { // the decoder skips line breaks
 		return t, false
 	}
 	sub := k.byID([4]byte(b[1:5]))
-	if sub == nil || !hmac.Equal(b[refreshTokenBody:], mac(sub.refresh, b[:refreshTokenBody])) {
+	if sub == nil || !hmac.Equal(b[refreshTokenBody:], mac(kind.key(sub), b[:refreshTokenBody])) {
 		return t, false
 	}
 	return refreshToken{DeviceID: uuid.UUID(b[5:21]), RefreshID: uuid.UUID(b[21:37])}, true

@@ -19,6 +19,9 @@ type User struct {
 	Admin           bool      // may have tokens with the scope admin
 	DisabledAt      Micros    // 0: not disabled
 	ValidFrom       Micros    // tokens of the user issued at or before it are dead
+	Name            string    // what people call the user; empty: nothing
+	Email           string
+	EmailVerified   bool
 	CreatedAt       Micros
 	UpdatedAt       Micros `gorm:"autoUpdateTime:false"` // GORM would write this process's clock, in seconds
 }

@@ -66,7 +66,7 @@ func badTokenRequests(rt, access, others string) []badTokenRequest {
 		{"no grant_type", "", passwordForm("grant_type", "-"), nil, 400, "invalid_request"},
 		{"empty grant_type", "", passwordForm("grant_type", ""), nil, 400, "invalid_request"},
 		{"unknown grant", "", passwordForm("grant_type", "magic"), nil, 400, "unsupported_grant_type"},
-		{"authorization code", "", passwordForm("grant_type", "authorization_code"), nil, 400, "unsupported_grant_type"},
+		{"code not registered", "", passwordForm("grant_type", "authorization_code"), nil, 400, "unauthorized_client"},
 		{"grant not registered", "", passwordForm("grant_type", "client_credentials"), nil, 400, "unauthorized_client"},
 		{"no username", "", passwordForm("username", "-"), nil, 400, "invalid_request"},
 		{"empty password", "", passwordForm("password", ""), nil, 400, "invalid_request"},

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -22,7 +23,7 @@ const (
 )
 
 // readForm reads a request's form, once and strictly (RFC 6749 section 3.2): the right type, nothing in the query, no
-// parameter twice, text that a database can store. Afterwards r.Form is the body and nothing else, also for go-oauth2,
+// parameter twice but for resource (RFC 8707 section 2), text that a database can store. Afterwards r.Form is the body and nothing else, also for go-oauth2,
 // and empty parameters are gone, which is what the RFC says of them.
 func readForm(c *gin.Context) error {
 	r := c.Request
@@ -45,14 +46,19 @@ func readForm(c *gin.Context) error {
 		return invalidRequest("the body is not a form")
 	}
 	for name, values := range r.PostForm {
-		switch {
-		case len(values) > 1:
+		if len(values) > 1 && name != "resource" {
 			return invalidRequest("a parameter is there more than once")
-		case !utf8.ValidString(name) || !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0):
-			return invalidRequest("a parameter is not UTF-8 text without NUL")
-		case values[0] == "":
-			delete(r.PostForm, name)
 		}
+		for _, value := range append(values, name) {
+			if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+				return invalidRequest("a parameter is not UTF-8 text without NUL")
+			}
+		}
+		if values = slices.DeleteFunc(values, func(v string) bool { return v == "" }); len(values) == 0 {
+			delete(r.PostForm, name)
+			continue
+		}
+		r.PostForm[name] = values
 	}
 	r.Form = r.PostForm
 	return nil

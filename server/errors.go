@@ -51,6 +51,10 @@ var (
 		status: http.StatusBadRequest, code: "invalid_scope",
 		description: "a scope is unknown, malformed or not allowed", reason: "scope",
 	}
+	errInvalidTarget = &oauthError{ // RFC 8707 section 2
+		status: http.StatusBadRequest, code: "invalid_target",
+		description: "a resource is unknown, malformed or not allowed", reason: "resource",
+	}
 	errTokenType = &oauthError{
 		status: http.StatusBadRequest, code: "unsupported_token_type",
 		description: "the token has no device that could be signed out", reason: "token_type",
@@ -65,7 +69,7 @@ var (
 func invalidGrant(reason string) *oauthError {
 	return &oauthError{
 		status: http.StatusBadRequest, code: "invalid_grant",
-		description: "the credentials or the refresh token are invalid, expired, revoked, or another client's",
+		description: "the credentials, the code or the refresh token are invalid, expired, revoked, or another client's",
 		reason:      reason,
 	}
 }
@@ -98,8 +102,14 @@ func oauthErrorOf(err error) *oauthError {
 		return invalidGrant("replay")
 	case errors.Is(err, models.ErrRefreshTokenInvalid):
 		return invalidGrant("refresh_token")
+	case errors.Is(err, models.ErrCodeReused):
+		return invalidGrant("code_reuse")
+	case errors.Is(err, models.ErrCodeInvalid):
+		return invalidGrant("code")
 	case errors.Is(err, models.ErrScope):
 		return errInvalidScope
+	case errors.Is(err, models.ErrTarget):
+		return errInvalidTarget
 	case errors.Is(err, models.ErrMayNotIntrospect):
 		return errMayNotIntrospect
 	case errors.Is(err, models.ErrTokenType):

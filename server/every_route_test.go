@@ -36,7 +36,8 @@ func (k *kit) each(fn func(r gin.RouteInfo, scope string)) {
 		case strings.HasPrefix(r.Path, "/oauth2/revocations"):
 			fn(r, models.ScopeRevocations)
 		case !slices.Contains(
-			append(forms, "/oauth2/jwks", "/.well-known/oauth-authorization-server", "/healthz", "/readyz"), r.Path,
+			append(forms, "/oauth2/jwks", "/.well-known/oauth-authorization-server", "/healthz", "/readyz",
+				"/oauth2/authorize", "/sign-in", "/sign-out", "/account", "/pages/:file"), r.Path,
 		):
 			k.t.Errorf("%s %s: nobody has said whom it answers", r.Method, r.Path)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"curfew/internal/apitest"
+	"curfew/internal/pages"
 	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
@@ -35,6 +36,7 @@ type kit struct {
 	srv   *Server
 	http  *httptest.Server
 	url   string
+	off   func() // turns the pages off
 }
 
 // forEachDB runs fn on a new server on SQLite and on PostgreSQL, with the user anna, the public client web, the
@@ -70,9 +72,23 @@ func newKit(t *testing.T, dbURL string, change ...func(*models.Config)) *kit {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { k.store.Close() })
-	k.srv, err = New(Config{
-		Store: k.store, Metrics: web.NewMetrics(k.store), Logger: slog.New(slog.DiscardHandler), Issuer: k.url,
-	})
+	shell, err := pages.New(pages.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfgServer := Config{
+		Store: k.store, Metrics: web.NewMetrics(k.store), Logger: slog.New(slog.DiscardHandler), Issuer: k.url, Pages: shell,
+	}
+	k.off = func() {
+		cfgServer.Pages, cfgServer.Metrics = nil, web.NewMetrics(k.store)
+		without, err := New(cfgServer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(without.Close)
+		handler = without.Handler()
+	}
+	k.srv, err = New(cfgServer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +149,12 @@ func (a *answer) str(key string) string {
 
 func (k *kit) do(r *http.Request) *answer {
 	k.t.Helper()
-	res, err := k.http.Client().Do(r)
+	return k.doWith(k.http.Client(), r)
+}
+
+func (k *kit) doWith(client *http.Client, r *http.Request) *answer {
+	k.t.Helper()
+	res, err := client.Do(r)
 	if err != nil {
 		k.t.Fatal(err)
 	}

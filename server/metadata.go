@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 
+	"curfew/internal/pages"
 	"curfew/models"
 )
 
@@ -18,25 +20,41 @@ func (s *Server) metadata(c *gin.Context) {
 	secret := []string{"client_secret_basic", "client_secret_post"}
 	public := append(secret, "none") // a client without a secret may ask too
 	c.Header("Cache-Control", "public, max-age=300")
-	c.JSON(http.StatusOK, serverMetadata{
+	m := serverMetadata{
 		Issuer:             s.issuer,
 		TokenEndpoint:      s.issuer + "/oauth2/token",
 		RevocationEndpoint: s.issuer + "/oauth2/revoke",
 		Introspection:      s.issuer + "/oauth2/introspect",
 		JWKS:               s.issuer + "/oauth2/jwks",
 		GrantTypes:         models.GrantNames(),
-		ResponseTypes:      []string{}, // there is no authorization endpoint
+		ResponseTypes:      []string{},
 		Scopes:             []string{models.ScopeSettings, models.ScopeAdmin, models.ScopeRevocations},
 		TokenAuth:          public,
 		RevocationAuth:     public,
 		IntrospectionAuth:  secret,
 		Feed:               s.issuer + "/oauth2/revocations",
 		Ack:                s.issuer + "/oauth2/revocations/ack",
-	})
+	}
+	if s.pages == nil { // and so nowhere to get a code
+		m.GrantTypes = slices.DeleteFunc(m.GrantTypes, func(g string) bool { return g == models.GrantAuthorizationCode })
+	} else {
+		m.AuthorizationEndpoint, m.IssInAnswer = s.issuer+pathAuthorize, true
+		m.ResponseTypes, m.ResponseModes, m.Challenges = []string{"code"}, []string{"query"}, []string{"S256"}
+		m.Prompts, m.UILocales = prompts, s.pages.Languages()
+	}
+	c.JSON(http.StatusOK, m)
 }
 
 type serverMetadata struct {
-	Issuer             string   `json:"issuer"`
+	Issuer string `json:"issuer"`
+
+	AuthorizationEndpoint string       `json:"authorization_endpoint,omitempty"`
+	ResponseModes         []string     `json:"response_modes_supported,omitempty"`
+	Challenges            []string     `json:"code_challenge_methods_supported,omitempty"`               // RFC 7636
+	IssInAnswer           bool         `json:"authorization_response_iss_parameter_supported,omitempty"` // RFC 9207
+	Prompts               []string     `json:"prompt_values_supported,omitempty"`
+	UILocales             []pages.Lang `json:"ui_locales_supported,omitempty"`
+
 	TokenEndpoint      string   `json:"token_endpoint"`
 	RevocationEndpoint string   `json:"revocation_endpoint"`
 	Introspection      string   `json:"introspection_endpoint"`

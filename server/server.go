@@ -6,6 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"curfew/internal/pages"
 	"curfew/internal/web"
 	"curfew/models"
 )
@@ -19,6 +20,9 @@ type Config struct {
 	TrustedProxies []string    // whose X-Forwarded-For is believed
 	TLS            bool        // answers carry HSTS
 	Draining       func() bool // tells that the node is stopping; nil: it never is
+
+	// Pages are what people see. Without them there is no sign-in page, and so no authorization endpoint.
+	Pages *pages.Pages
 }
 
 // Server is the public listener. Its handler is safe for concurrent use.
@@ -26,8 +30,12 @@ type Server struct {
 	store   *models.Store
 	metrics *web.Metrics
 	issuer  string
+	origin  string // the issuer's, as browsers write it
 	engine  *gin.Engine
 	feed    *feed
+
+	pages       *pages.Pages                // nil: none
+	crossOrigin *http.CrossOriginProtection // of what the pages post
 }
 
 // New makes the listener and starts to follow the revocation log; Close ends that.
@@ -39,8 +47,17 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: cfg.Store, metrics: cfg.Metrics, issuer: cfg.Issuer, engine: engine}
+	s := &Server{
+		store: cfg.Store, metrics: cfg.Metrics, issuer: cfg.Issuer, origin: originOf(cfg.Issuer), engine: engine,
+		pages: cfg.Pages,
+	}
 	s.routes()
+	if s.pages != nil {
+		if s.crossOrigin, err = newCrossOrigin(s.origin); err != nil {
+			return nil, err
+		}
+		s.pageRoutes()
+	}
 	s.feed = newFeed(cfg.Store, cfg.Logger)
 	cfg.Metrics.Gauge("curfew_feed_streams", "Open revocation streams.", func() float64 {
 		return float64(s.feed.open.Load())
@@ -59,6 +76,7 @@ func (s *Server) Close() { s.feed.close() }
 
 func (s *Server) routes() {
 	r := s.engine
+	r.Use(s.browsers) // before all routes, so that it sees also what has none
 
 	// What anybody may read, scripts of any site too.
 	documents := r.Group("", web.API.With("Access-Control-Allow-Origin", "*").Middleware)

@@ -77,7 +77,7 @@ func (s *Server) signOutDevice(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.signOut(c, models.UserDevice(web.CallerFrom(c).UserID, id), wait)
+	return s.signOut(c, models.UserDevice(web.CallerFrom(c).UserID, id), wait, id == web.CallerFrom(c).DeviceID)
 }
 
 // signOutEverywhere moves the user's timestamp; with ?except=current each other device's.
@@ -89,17 +89,21 @@ func (s *Server) signOutEverywhere(c *gin.Context) error {
 	caller := web.CallerFrom(c)
 	switch q.Get("except") {
 	case "":
-		return s.signOut(c, models.WholeUser(caller.UserID), wait)
+		return s.signOut(c, models.WholeUser(caller.UserID), wait, true)
 	case "current":
-		return s.signOut(c, models.OtherDevices(caller.UserID, caller.DeviceID), wait)
+		return s.signOut(c, models.OtherDevices(caller.UserID, caller.DeviceID), wait, false)
 	}
 	return web.Invalid("except must be current")
 }
 
-func (s *Server) signOut(c *gin.Context, t models.Target, wait time.Duration) error {
+// signOut ends what t names; own: the caller's own device is among it.
+func (s *Server) signOut(c *gin.Context, t models.Target, wait time.Duration, own bool) error {
 	out, err := s.store.Revoke(c.Request.Context(), t, models.ReasonSignedOut, self(c))
 	if err != nil {
 		return err
+	}
+	if own {
+		s.forgetOwnCookie(c)
 	}
 	return web.SignedOut(c, s.store, out, wait)
 }
@@ -136,5 +140,5 @@ func (s *Server) changePassword(c *gin.Context) error {
 	return web.OK(c, struct {
 		view.SignOut
 		tokenAnswer
-	}{view.NewSignOut(c.Request.Context(), s.store, out, wait), newTokenAnswer(issued)})
+	}{view.NewSignOut(c.Request.Context(), s.store, out, wait), deliver(c, issued)})
 }

@@ -43,7 +43,8 @@ var grants = []grant{
 	{
 		name: models.GrantPassword, fresh: true, refuses: refusesSignIn, check: checkSignIn, issue: issueSignIn,
 	},
-	{name: models.GrantRefreshToken, check: checkNothing, issue: issueRefresh},
+	{name: models.GrantAuthorizationCode, check: checkCode, issue: issueForCode},
+	{name: models.GrantRefreshToken, check: checkRefresh, issue: issueRefresh},
 	{name: models.GrantClientCredentials, check: checkScope, issue: issueClientToken},
 }
 
@@ -60,7 +61,7 @@ func findGrant(name string) *grant {
 // grant.
 func (s *Server) token(c *gin.Context) {
 	var issued *models.Grant
-	in, err := clientCredentials(c)
+	in, err := s.clientOfRequest(c)
 	g := findGrant(c.Request.PostForm.Get("grant_type"))
 	if err == nil && g != nil && g.refuses != nil {
 		err = g.refuses(s.store, c)
@@ -80,7 +81,7 @@ func (s *Server) token(c *gin.Context) {
 		s.metrics.TokenError(grantLabel(g), e.code, e.reason)
 		return
 	}
-	c.JSON(http.StatusOK, newTokenAnswer(issued))
+	c.JSON(http.StatusOK, deliver(c, issued))
 }
 
 // grantLabel is the grant as a metric's label.
@@ -94,6 +95,9 @@ func grantLabel(g *grant) string {
 // issueTokens is what is done for a client that has been authenticated. It may be called twice: see
 // [models.Store.WithClient].
 func (s *Server) issueTokens(c *gin.Context, g *grant, client *models.Client) (*models.Grant, error) {
+	if err := s.holdToOrigin(c, client); err != nil {
+		return nil, err
+	}
 	switch {
 	case c.Request.PostForm.Get("grant_type") == "":
 		return nil, invalidRequest("grant_type is missing")
@@ -104,7 +108,9 @@ func (s *Server) issueTokens(c *gin.Context, g *grant, client *models.Client) (*
 	}
 	t := &tokenRequest{
 		store: s.store, grant: g, client: client, form: c.Request.PostForm, origin: web.Origin(c),
+		cookie: func() (string, error) { return s.tokenOfCookie(c.Request, client) },
 	}
+	t.readResources()
 	if err := g.check(t); err != nil {
 		return nil, err
 	}
@@ -121,11 +127,16 @@ type tokenRequest struct {
 	client *models.Client
 	form   url.Values
 	origin models.Origin
+	cookie func() (string, error) // the refresh token that came in a cookie; empty without one
 
-	scope    string       // granted, but for admin; a refresh has its device's
-	deviceID uuid.UUID    // what the app says it is
-	name     string       // of a new device
-	user     *models.User // whose password was right
+	refreshToken string
+	resources    []string     // what the access token is to be for; none for the server's audience
+	scope        string       // granted, but for admin; a refresh has its device's
+	deviceID     uuid.UUID    // what the app says it is
+	name         string       // of a new device
+	user         *models.User // whose password was right
+
+	redirectURI string // of a code
 
 	issued *models.Grant
 }
@@ -137,7 +148,7 @@ func (t *tokenRequest) run(r *http.Request) (*models.Grant, error) {
 		Config: oauthConfig, Manager: t,
 		ClientInfoHandler:            func(*http.Request) (string, string, error) { return t.client.ID, "", nil },
 		PasswordAuthorizationHandler: t.authenticateUser,
-		RefreshTokenResolveHandler:   oauthserver.RefreshTokenFormResolveHandler,
+		RefreshTokenResolveHandler:   func(*http.Request) (string, error) { return t.refreshToken, nil },
 	}
 	grantType, request, err := lib.ValidationTokenRequest(r)
 	if err != nil {
@@ -186,6 +197,16 @@ func (t *tokenRequest) authenticateUser(ctx context.Context, _, username, passwo
 	return u.ID.String(), nil
 }
 
+// readResources finds what the access token is to be for, RFC 8707 section 2. Whether it may be is said before a password
+// is looked at; of a code and of a refresh token the store says so.
+func (t *tokenRequest) readResources() {
+	for _, uri := range t.form["resource"] {
+		if !slices.Contains(t.resources, uri) {
+			t.resources = append(t.resources, uri)
+		}
+	}
+}
+
 // refusesSignIn keeps those who are over a limit from costing anything: not even their client is looked up.
 func refusesSignIn(store *models.Store, c *gin.Context) error {
 	return store.RefusesAttempt(models.PasswordAttempt{
@@ -195,12 +216,23 @@ func refusesSignIn(store *models.Store, c *gin.Context) error {
 
 // checkScope finds what the client gets of what it asks for.
 func checkScope(t *tokenRequest) (err error) {
+	if slices.ContainsFunc(t.resources, func(uri string) bool { return !t.client.HasResource(uri) }) {
+		return errInvalidTarget
+	}
 	t.scope, err = models.GrantedScope(t.client, t.form.Get("scope"))
 	return err
 }
 
-// checkSignIn also finds which device it is, and what it is called if it is new.
-func checkSignIn(t *tokenRequest) (err error) {
+// checkSignIn also finds which device it is.
+func checkSignIn(t *tokenRequest) error {
+	if err := t.readDevice(); err != nil {
+		return err
+	}
+	return checkScope(t)
+}
+
+// readDevice finds which device it is, and what it is called if it is new.
+func (t *tokenRequest) readDevice() (err error) {
 	if text := t.form.Get("device_id"); text != "" {
 		id, ok := view.ParseUUID(text)
 		if !ok {
@@ -208,37 +240,47 @@ func checkSignIn(t *tokenRequest) (err error) {
 		}
 		t.deviceID = id
 	}
-	if err := checkScope(t); err != nil {
-		return err
-	}
-	name := strings.TrimSpace(t.form.Get("device_name"))
-	if name == "" {
-		name = view.Platform(t.origin.UserAgent)
-	}
-	t.name, err = models.CleanName(name)
+	t.name, err = models.CleanName(deviceName(t.form.Get("device_name"), t.origin.UserAgent))
 	return err
 }
 
-// checkNothing: all that a refresh has is its token.
-func checkNothing(*tokenRequest) error { return nil }
+// deviceName is what a new device is called: what the app or its user says, or what a person would call it.
+func deviceName(given, userAgent string) string {
+	if given = strings.TrimSpace(given); given != "" {
+		return given
+	}
+	return view.Platform(userAgent)
+}
+
+// checkRefresh finds the token: in the form, or in the cookie.
+func checkRefresh(t *tokenRequest) (err error) {
+	if t.refreshToken = t.form.Get("refresh_token"); t.refreshToken == "" {
+		t.refreshToken, err = t.cookie()
+	}
+	if err == nil && t.refreshToken == "" {
+		err = invalidRequest("a parameter is missing")
+	}
+	return err
+}
 
 // issueSignIn is the grant password, RFC 6749 section 4.3: a device signs in.
 func issueSignIn(ctx context.Context, t *tokenRequest, _ *oauth2.TokenGenerateRequest) (*models.Grant, error) {
 	return t.store.SignIn(ctx, models.SignIn{
 		User: t.user, Client: t.client, Scope: t.scope, DeviceID: t.deviceID, Name: t.name, Origin: t.origin,
+		Resources: t.resources,
 	})
 }
 
 // issueRefresh is the grant refresh_token, RFC 6749 section 6.
 func issueRefresh(ctx context.Context, t *tokenRequest, r *oauth2.TokenGenerateRequest) (*models.Grant, error) {
 	return t.store.RefreshDevice(ctx, models.Refresh{
-		Token: r.Refresh, Client: t.client, Scope: r.Scope, Origin: t.origin,
+		Token: r.Refresh, Client: t.client, Scope: r.Scope, Origin: t.origin, Resources: t.resources,
 	})
 }
 
 // issueClientToken is the grant client_credentials, RFC 6749 section 4.4: a token for the client itself.
 func issueClientToken(ctx context.Context, t *tokenRequest, _ *oauth2.TokenGenerateRequest) (*models.Grant, error) {
-	return t.store.GrantClient(ctx, t.client, t.scope)
+	return t.store.GrantClient(ctx, t.client, t.scope, t.resources...)
 }
 
 // tokenAnswer is RFC 6749 section 5.1, and the device that the tokens are bound to.

@@ -121,7 +121,7 @@ func shrink(sp specification, records []record) []record {
 		}
 	}
 	for i := len(best) - 1; i >= 0; i-- {
-		if a := best[i].In.Action; a != actCheck && a != actList && a != actCount &&
+		if a := best[i].In.Action; a != actCheck && a != actList && a != actCount && a != actPage &&
 			!(best[i].Out.Verdict == refused && a == actSignIn) {
 			continue
 		}
@@ -164,7 +164,7 @@ func prefix(records []record, end int64) []record {
 			continue
 		}
 		if r.Return > end {
-			if a := r.In.Action; a == actCheck || a == actList || a == actCount {
+			if a := r.In.Action; a == actCheck || a == actList || a == actCount || a == actPage {
 				continue
 			}
 			r.Return, r.Out = math.MaxInt64, outcome{Verdict: lost}
@@ -174,8 +174,21 @@ func prefix(records []record, end int64) []record {
 	return h
 }
 
+// withoutSlot leaves out a device, with the codes that were presented for it. Whether the browser session goes with the
+// others hangs on the device that stays: of such a history nothing is left out.
 func withoutSlot(records []record, slot int) []record {
 	var h []record
+	var codes []int8
+	keeps := false
+	for _, r := range records {
+		if r.In.Action == actExchange && r.In.Slot == slot {
+			codes = append(codes, r.In.Code)
+		}
+		keeps = keeps || r.In.Slot == slot && (r.In.Action == actSignOutRest || r.In.Action == actPassword)
+	}
+	if keeps && len(codes) > 0 {
+		return nil
+	}
 	for _, r := range records {
 		switch r.In.Action {
 		case actSignIn, actRefresh, actCheck, actRename, actSignOut, actRevokeToken:
@@ -184,6 +197,10 @@ func withoutSlot(records []record, slot int) []record {
 			}
 		case actList, actCount:
 			continue
+		case actExchange:
+			if slices.Contains(codes, r.In.Code) {
+				continue
+			}
 		}
 		h = append(h, r)
 	}
@@ -212,10 +229,13 @@ func fromSignIn(records []record, illegal func([]record) bool) []record {
 				continue
 			}
 			r.In = rebased(r.In, start.In.Password)
-			if r.In.Action == actRename || r.In.Action == actList || r.In.Action == actCount || r.In.Slot != start.In.Slot &&
-				r.In.Action != actSetPassword &&
-				r.In.Action != actDisable && r.In.Action != actEnable && r.In.Action != actSignOutAll &&
-				r.In.Action != actSignOutUser && r.In.Action != actPassword && r.In.Action != actSignOutRest {
+			if r.In.Action == actExchange && r.In.Slot == start.In.Slot { // the browser session matters
+				h = nil
+				break
+			}
+			nothing := []action{actRename, actList, actCount}
+			other := r.In.Slot != start.In.Slot && !slices.Contains(wide, r.In.Action)
+			if inBrowser(r.In.Action) || slices.Contains(nothing, r.In.Action) || other {
 				continue
 			}
 			if r.In.RefreshID != noRefreshID && !slices.Contains(known, r.In.RefreshID) {
@@ -235,6 +255,15 @@ func fromSignIn(records []record, illegal func([]record) bool) []record {
 		}
 	}
 	return best
+}
+
+// wide are the actions that touch every device.
+var wide = []action{
+	actSetPassword, actDisable, actEnable, actSignOutAll, actSignOutApp, actSignOutUser, actPassword, actSignOutRest,
+}
+
+func inBrowser(a action) bool {
+	return slices.Contains([]action{actBrowser, actPage, actCode, actExchange, actEndSession}, a)
 }
 
 func rebased(in operation, password int8) operation {

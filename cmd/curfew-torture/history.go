@@ -95,6 +95,10 @@ func newHistory(ctx context.Context, cfg historyConfig) (*history, error) {
 		historyConfig: cfg, rig: r, spec: specification{cfg.Reuse}, start: time.Now(),
 		present: map[*world]struct{}{},
 	}
+	if err := r.allowCodes(ctx, r.nodes[0], r.stranger); err != nil {
+		h.close()
+		return nil, err
+	}
 	for _, n := range r.nodes {
 		rs, err := newResourceServer(ctx, r, n)
 		if err != nil {

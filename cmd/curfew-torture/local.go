@@ -155,13 +155,15 @@ func ms(ns int64) float64 { return float64(ns) / 1e6 }
 // ends: the operation, when it is done, ends the tokens that were issued before it.
 func ends(in operation, t *issued) bool {
 	switch in.Action {
-	case actSignOut, actSignIn:
+	case actSignOut, actSignIn, actExchange:
 		return in.Slot == t.slot
+	case actEndSession:
+		return t.child
 	case actRevokeToken:
 		return in.Slot == t.slot && !in.Access && in.SignIn == t.signIn
 	case actSignOutRest:
 		return in.Slot != t.slot
-	case actPassword, actSignOutUser, actSignOutAll, actSetPassword, actDisable:
+	case actPassword, actSignOutUser, actSignOutApp, actSignOutAll, actSetPassword, actDisable:
 		return true
 	}
 	return false
@@ -171,6 +173,9 @@ func ends(in operation, t *issued) bool {
 func mayEnd(r record, t *issued) bool {
 	if r.In.Action == actRefresh { // a replay
 		return r.In.Slot == t.slot && r.Out.Verdict != done
+	}
+	if r.In.Action == actEndSession || r.In.Action == actExchange && r.Out.Verdict != done { // a child's; a code's replay
+		return true
 	}
 	if r.In.Action == actRevokeToken {
 		return r.In.Slot == t.slot

@@ -31,7 +31,8 @@ const (
 	actRevokeToken action = "revoke token" // RFC 7009: signs out the token's device
 	actSignOutRest action = "sign out other devices"
 	actSignOutUser action = "sign out user"
-	actSignOutAll  action = "sign out client" // of everyone too: in one world they are the same
+	actSignOutApp  action = "sign out client" // not the browser session
+	actSignOutAll  action = "sign out everyone"
 	// how many devices a sign-out says were in: read beside the deed, not in the same step
 	actCount       action = "count"
 	actPassword    action = "change password"
@@ -58,6 +59,10 @@ type operation struct {
 	From       place
 	LostAnswer bool  // the client has a window for a lost answer, longer than a world lives
 	Begun, End int64 // nanoseconds since the run began; End is math.MaxInt64 if no answer came
+
+	Code    int8 // of actExchange
+	Wrong   bool // its verifier
+	Offline bool // of actCode
 }
 
 // place is where a request comes from.
@@ -82,7 +87,9 @@ type outcome struct {
 	Verdict   verdict
 	RefreshID int32       // issued
 	Count     int         // of actCount
+	Code      int8        // of actCode
 	Live      [slots]bool // of a list
+	Session   bool        // likewise: the browser session
 	Names     [slots]int8
 }
 
@@ -95,12 +102,15 @@ type deviceState struct {
 	// When the previous one was rotated away: not before, not after.
 	RotatedFrom, RotatedTo int64
 	Doubt                  bool // a retry without an answer may have put an unknown one in the place of the current
+	Child, Offline         bool // signed in through the browser session; and stays without it
 }
 
 type worldState struct {
 	Password int8
 	Disabled bool
 	Devices  [slots]deviceState
+	Session  sessionState
+	Codes    [maxCodes]codeState
 }
 
 // specification is the model; reuse tells whether the reuse interval is longer than a world lives, or nothing at all.
@@ -145,6 +155,7 @@ func (sp specification) step(s worldState, in operation, out outcome) (bool, wor
 				return false, s
 			}
 		}
+		return out.Session == s.Session.Live, s
 	case actRename:
 		if !ok {
 			return !d.Live, s
@@ -164,13 +175,16 @@ func (sp specification) step(s worldState, in operation, out outcome) (bool, wor
 				n++
 			}
 		}
+		if s.Session.Live && (in.Of == actSignOutUser || in.Of == actSignOutRest && !d.Child) {
+			n++
+		}
 		return out.Count == n, s
 	case actRevokeToken:
 		s.revokeToken(in)
 	case actSignOutRest:
-		for i := range s.Devices {
-			s.Devices[i].Live = s.Devices[i].Live && i == in.Slot
-		}
+		s.signOutRest(in.Slot)
+	case actSignOutApp:
+		s.signOutApp()
 	case actSignOutUser, actSignOutAll:
 		s.signOutAll()
 	case actPassword:
@@ -190,6 +204,8 @@ func (sp specification) step(s worldState, in operation, out outcome) (bool, wor
 		}
 	case actEnable:
 		s.Disabled = false
+	case actBrowser, actPage, actCode, actExchange, actEndSession:
+		return sp.browser(s, in, out)
 	default:
 		panic("no such action: " + in.Action)
 	}
@@ -278,6 +294,8 @@ func (sp specification) lost(s worldState, in operation) worldState {
 			s.changePassword(in, unknownRefreshID)
 		}
 	case actCheck, actList, actCount:
+	case actBrowser, actPage, actCode, actExchange, actEndSession:
+		return sp.lostBrowser(s, in)
 	default:
 		_, s = sp.step(s, in, outcome{Verdict: done})
 	}
@@ -312,17 +330,18 @@ func (s *worldState) revokeToken(in operation) {
 }
 
 func (s *worldState) signOutAll() {
-	for i := range s.Devices {
-		s.Devices[i].Live = false
-	}
+	s.signOutApp()
+	s.endSession()
 }
 
-// changePassword ends every device, and signs the one that asked in anew.
+// changePassword ends every device but the browser session of the one that asked, and signs that one in anew.
 func (s *worldState) changePassword(in operation, rid int32) {
 	s.Password = in.Next
-	s.signOutAll()
+	s.signOutRest(in.Slot)
 	d := &s.Devices[in.Slot]
-	*d = deviceState{Exists: true, Live: true, Current: rid, SignIn: rid, Name: d.Name}
+	*d = deviceState{
+		Exists: true, Live: true, Current: rid, SignIn: rid, Name: d.Name, Child: d.Child, Offline: d.Offline,
+	}
 }
 
 func describe(in operation, out outcome) string {
@@ -345,6 +364,18 @@ func describe(in operation, out outcome) string {
 		fmt.Fprintf(&b, " %d to %d, keep device %d", in.Password, in.Next, in.Slot)
 	case actSetPassword:
 		fmt.Fprintf(&b, " %d", in.Password)
+	case actBrowser:
+		fmt.Fprintf(&b, ", password %d, cookie %d", in.Password, in.RefreshID)
+	case actPage, actCode:
+		fmt.Fprintf(&b, ", cookie %d", in.RefreshID)
+	case actExchange:
+		fmt.Fprintf(&b, " %d for device %d", in.Code, in.Slot)
+	}
+	if in.Wrong {
+		b.WriteString(", a wrong verifier")
+	}
+	if in.Offline {
+		b.WriteString(", offline_access")
 	}
 	if in.Access {
 		b.WriteString(", its access token")
@@ -364,9 +395,13 @@ func describe(in operation, out outcome) string {
 	case in.Action == actCheck:
 		b.WriteString(map[verdict]string{done: " -> alive", refused: " -> dead"}[out.Verdict])
 	case in.Action == actList && out.Verdict == done:
-		fmt.Fprintf(&b, " -> live %v, names %v", out.Live, out.Names)
+		fmt.Fprintf(&b, " -> live %v, names %v, browser %v", out.Live, out.Names, out.Session)
 	case out.Verdict == refused:
 		b.WriteString(" -> refused")
+	case in.Action == actCode:
+		fmt.Fprintf(&b, " -> code %d", out.Code)
+	case in.Action == actBrowser:
+		fmt.Fprintf(&b, " -> cookie %d", out.RefreshID)
 	case out.RefreshID != noRefreshID:
 		fmt.Fprintf(&b, " -> token %d", out.RefreshID)
 	case in.Action == actCount:
@@ -382,6 +417,9 @@ func describeState(s worldState) string {
 	fmt.Fprintf(&b, "password %d", s.Password)
 	if s.Disabled {
 		b.WriteString(", disabled")
+	}
+	if s.Session.Exists {
+		fmt.Fprintf(&b, "; browser live=%v cookie %d before %d", s.Session.Live, s.Session.Cookie, s.Session.Before)
 	}
 	for i, d := range s.Devices {
 		if d.Exists {

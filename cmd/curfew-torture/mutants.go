@@ -73,6 +73,16 @@ var mutants = []mutant{
 	{name: "refresh-without-a-look-at-the-client", edits: []edit{gone, gone}},
 	{name: "disabling-does-not-sign-out", edits: []edit{gone}},
 	{name: "signing-in-again-makes-no-event", edits: []edit{becomes(`if (.*) \{`, `if false && $1 {`)}},
+	{name: "code-spent-by-read-then-write", edits: []edit{without(` \{lock\}`), without(` AND used_at = 0`)}},
+	{name: "replayed-code-leaves-its-device", edits: []edit{becomes(`\w+\((\w+)\)$`, `$1`)}},
+	{
+		name:  "code-ignores-the-end-of-its-session",
+		edits: []edit{becomes(`\+ ?deviceValidFrom ?\+`, "+`{greatest}(u.valid_from, c.valid_from, r.valid_from)`+")},
+	},
+	{name: "code-issued-without-its-session", edits: []edit{without(`issued_at = @issued, `)}},
+	{name: "children-of-a-signed-out-browser-stay", edits: []edit{becomes(`if (.*) \{`, `if false && $1 {`)}},
+	{name: "code-of-another-client", edits: []edit{becomes(`case (.*):`, `case false && $1:`)}},
+	{name: "code-without-its-verifier", edits: []edit{becomes(`case (.*):`, `case false && $1:`)}},
 }
 
 // mark finds the marks in a file: the names, and the line below.

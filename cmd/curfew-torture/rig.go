@@ -94,7 +94,8 @@ func newRig(ctx context.Context, cfg rigConfig) (_ *rig, err error) {
 	}
 	r.secret = harness.NewSecret()
 	r.note(r.secret, "the server's secret")
-	r.http = &http.Client{Timeout: 12 * time.Second, Transport: &http.Transport{
+	asked := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	r.http = &http.Client{Timeout: 12 * time.Second, CheckRedirect: asked, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 256, MaxConnsPerHost: 512, IdleConnTimeout: 30 * time.Second,
 	}}
 	ports, err := harness.FreeAddresses(2 * cfg.Nodes)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -362,7 +363,7 @@ func runScenarios(ctx context.Context, cfg historyConfig) (*verdictOfRun, error)
 		return nil, err
 	}
 	defer h.close()
-	for i, s := range scenarios {
+	for i, s := range slices.Concat(scenarios, browserScenarios) {
 		if s.locks && h.Database == "sqlite" {
 			continue
 		}

@@ -82,6 +82,9 @@ func (w *world) issuing(r record, signIn int32, t tokens, a answer) {
 	case a.status == http.StatusOK:
 		r.Out.Verdict = done
 		r.Out.RefreshID = w.issue(r.In.Slot, signIn, t, r.Call, r.Return)
+		if r.In.Action == actExchange && !r.In.Offline {
+			w.adopt(r.Out.RefreshID)
+		}
 	case a.status == http.StatusBadRequest && t.Error == "invalid_grant":
 		r.Out.Verdict = refused
 	case a.status == http.StatusTooManyRequests:
@@ -181,6 +184,10 @@ func (w *world) list(t *issued) step {
 			}
 			r.Out.Verdict = done
 			for _, d := range list.Devices {
+				if d.ID == w.session {
+					r.Out.Session = true
+					continue
+				}
 				i := slices.Index(w.devices[:], d.ID)
 				if i < 0 {
 					return false
@@ -235,7 +242,7 @@ func (w *world) byAdmin(in operation, method, path string, body any, handle func
 func handleSignOut(r *record, a answer) bool {
 	var out signedOut
 	if a.status == http.StatusNotFound {
-		return r.In.Action == actSignOut
+		return r.In.Action == actSignOut || r.In.Action == actEndSession
 	}
 	if a.status != http.StatusOK || json.Unmarshal(a.body, &out) != nil {
 		return false
@@ -283,7 +290,7 @@ func (w *world) signOutOthers(t *issued) step {
 }
 
 func (w *world) signOutClient() step {
-	return w.byAdmin(operation{Action: actSignOutAll, How: "client"}, http.MethodDelete,
+	return w.byAdmin(operation{Action: actSignOutApp}, http.MethodDelete,
 		"/admin/clients/"+w.client+"/devices", nil, handleSignOut)
 }
 

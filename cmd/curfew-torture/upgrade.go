@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,11 +29,8 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	before, after := filepath.Join(dir, "curfew-before"), filepath.Join(dir, "curfew-after")
-	overlay, newest, err := withoutNewestMigration(ctx, dir)
+	newest, err := buildBeforeNewestMigration(ctx, dir, before)
 	if err != nil {
-		return err
-	}
-	if err := harness.Build(ctx, harness.Program, before, overlay); err != nil {
 		return err
 	}
 	if c.Binary != "" {
@@ -110,22 +108,44 @@ func schemaVersion(ctx context.Context, r *rig) (version int, err error) {
 	return version, conn.QueryRow(ctx, "SELECT max(version_id) FROM goose_db_version").Scan(&version)
 }
 
-// withoutNewestMigration is the overlay of the version before: the same program, with the newest migration taken away.
-func withoutNewestMigration(ctx context.Context, dir string) (overlay, newest string, err error) {
+// buildBeforeNewestMigration compiles the version before: this repository as it was when the newest migration came.
+func buildBeforeNewestMigration(ctx context.Context, dir, binary string) (newest string, err error) {
 	root, err := harness.Root(ctx)
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
-	replace := map[string]string{}
-	for _, dialect := range []string{"postgres", "sqlite"} {
-		files, err := filepath.Glob(filepath.Join(root, "models/migrations", dialect, "*.sql"))
-		if err != nil || len(files) < 2 {
-			return "", "", fmt.Errorf("there are %d migrations for %s: %v", len(files), dialect, err)
-		}
-		slices.Sort(files)
-		newest = files[len(files)-1]
-		replace[newest] = ""
+	const folder = "models/migrations/postgres"
+	files, err := filepath.Glob(filepath.Join(root, folder, "*.sql"))
+	if err != nil || len(files) < 2 {
+		return "", fmt.Errorf("there are %d migrations: %v", len(files), err)
 	}
-	overlay = filepath.Join(dir, "before.json")
-	return overlay, strings.TrimSuffix(filepath.Base(newest), ".sql"), harness.Overlay(overlay, replace)
+	newest = filepath.Base(slices.Max(files))
+	git := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...).Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	commit, err := git("log", "--diff-filter=A", "--format=%H", "-1", "--", folder+"/"+newest)
+	if err != nil {
+		return "", fmt.Errorf("the version before is built from the repository's history: %w", err)
+	}
+	revision := "HEAD" // it is not committed yet
+	if commit != "" {
+		revision = commit + "^"
+	}
+	archive, source := filepath.Join(dir, "before.tar"), filepath.Join(dir, "before")
+	if _, err := git("archive", "--output", archive, revision); err != nil {
+		return "", fmt.Errorf("the version before, at %s, is not in the repository's history: %w", revision, err)
+	}
+	if err := os.Mkdir(source, 0o700); err != nil {
+		return "", err
+	}
+	if out, err := exec.CommandContext(ctx, "tar", "-xf", archive, "-C", source).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("unpack the version before: %w: %s", err, out)
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-tags", harness.Tags, "-o", binary, harness.Program)
+	build.Dir = source
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the version before: %w\n%s", err, out)
+	}
+	return strings.TrimSuffix(newest, ".sql"), nil
 }

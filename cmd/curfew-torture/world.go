@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -22,6 +23,7 @@ type world struct {
 	userID   string
 	address  string
 	devices  [slots]string
+	session  string // what the browser is called
 
 	elsewhere  string // another address
 	lostAnswer bool   // the client has a window for a lost answer
@@ -33,6 +35,8 @@ type world struct {
 	disabled  bool     // believed
 	live      [slots]bool
 	tokens    []*issued
+	cookies   []held
+	codes     []code
 	numbers   map[string]int32 // of a refresh id
 	names     int8
 	plain     bool // what is presented is what is believed to be right
@@ -47,6 +51,7 @@ type issued struct {
 	signIn    int32 // the first refresh id since the sign-in that it comes from
 	pair      tokens
 	call, end int64
+	child     bool // it goes with the browser session
 }
 
 // newWorld makes a client and a user.
@@ -61,9 +66,10 @@ func (h *history) newWorld(ctx context.Context, seed uint64) (*world, error) {
 	for i := range w.devices {
 		w.devices[i] = uuid.NewString()
 	}
+	w.session = uuid.NewString()
 	w.passwords = []string{w.newPassword(0)}
 	n := h.rig.pick(int(serial))
-	if err := h.rig.createClient(ctx, n, w.client); err != nil {
+	if err := errors.Join(h.rig.createClient(ctx, n, w.client), h.rig.allowCodes(ctx, n, w.client)); err != nil {
 		return nil, err
 	}
 	if w.lostAnswer = !h.Reuse && h.Database != "sqlite" && serial%2 == 0; w.lostAnswer {
@@ -132,7 +138,7 @@ func (w *world) plan() []step {
 		return []step{w.signIn(slot)}
 	}
 	var burst []step
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(7) {
 	case 0: // the same token from several clients at once
 		if t := w.aToken(slot); t != nil {
 			for range 3 {
@@ -141,6 +147,8 @@ func (w *world) plan() []step {
 		}
 	case 1: // a sign-out in the middle of refreshes
 		burst = append(burst, w.refresh(w.newest(slot), false), w.anySignOut(slot), w.refresh(w.newest(slot), false))
+	case 3: // a code twice, or beside the end of its session
+		burst = append(burst, w.exchange(w.aCode()), w.exchange(w.aCode()), w.anyInBrowser(slot))
 	case 2: // a change of the password beside sign-ins with the old and the new one
 		change := w.changePassword(slot)
 		burst = append(burst, w.signIn(slot), change, w.signIn(w.rng.IntN(slots)))
@@ -155,6 +163,9 @@ func (w *world) plan() []step {
 }
 
 func (w *world) any(slot int) step {
+	if w.rng.IntN(4) == 0 {
+		return w.anyInBrowser(slot)
+	}
 	switch n := w.rng.IntN(100); {
 	case n < 8:
 		return w.signIn(slot)
@@ -243,11 +254,11 @@ func (w *world) did(r record) {
 		return
 	}
 	switch r.In.Action {
-	case actSignIn:
+	case actSignIn, actExchange:
 		w.live[r.In.Slot] = true
 	case actSignOut, actRevokeToken:
 		w.live[r.In.Slot] = false
-	case actSignOutAll, actSignOutUser, actSetPassword:
+	case actSignOutAll, actSignOutApp, actSignOutUser, actSetPassword:
 		w.live = [slots]bool{}
 	case actDisable:
 		w.live, w.disabled = [slots]bool{}, true
@@ -289,6 +300,9 @@ func (w *world) issue(slot int, signIn int32, t tokens, call, end int64) int32 {
 	if signIn == noRefreshID {
 		signIn = number
 	}
-	w.tokens = append(w.tokens, &issued{slot: slot, rid: number, signIn: signIn, pair: t, call: call, end: end})
+	child := slices.ContainsFunc(w.tokens, func(t *issued) bool { return t.signIn == signIn && t.child })
+	w.tokens = append(w.tokens, &issued{
+		slot: slot, rid: number, signIn: signIn, pair: t, call: call, end: end, child: child,
+	})
 	return number
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"curfew/internal/view"
 	"curfew/models"
@@ -10,27 +9,31 @@ import (
 
 type clientCommands struct {
 	Add    clientAddCommand    `cmd:"" help:"Register a client. The secret of a confidential one is shown once."`
+	Set    clientSetCommand    `cmd:"" help:"Change a client; what is not named stays. It counts on every node with the next request."`
 	List   clientListCommand   `cmd:"" help:"List the clients."`
 	Secret clientSecretCommand `cmd:"" help:"Give a client a new secret; the old one stops working at once, its tokens stay."`
 	Delete clientDeleteCommand `cmd:"" help:"Delete a client. All its tokens die."`
 }
 
 type clientAddCommand struct {
-	ID          string   `arg:"" help:"Its client_id."`
-	Name        string   `help:"What its users see in the list of their devices; default the id."`
-	Public      bool     `help:"An app without a secret (RFC 6749 section 2.1)."`
-	Grants      []string `required:"" placeholder:"GRANT,…" help:"password, refresh_token, client_credentials; separated by commas."`
-	Scopes      string   `placeholder:"\"SCOPE …\"" help:"Scopes that it may ask for, separated by spaces."`
-	Introspect  bool     `help:"It may ask for the state of any token (RFC 7662)."`
-	SecretStdin bool     `help:"Take its secret from standard input, instead of making one."`
+	ID          string `arg:"" help:"Its client_id."`
+	Name        string `help:"What its users see in the list of their devices; default the id."`
+	Public      bool   `help:"An app without a secret (RFC 6749 section 2.1)."`
+	Grants      names  `required:"" placeholder:"GRANT,…" help:"password, authorization_code, refresh_token, client_credentials; separated by commas."`
+	Scopes      words  `placeholder:"\"SCOPE …\"" help:"Scopes that it may ask for, separated by spaces."`
+	Introspect  bool   `help:"It may ask for the state of any token (RFC 7662)."`
+	SecretStdin bool   `help:"Take its secret from standard input, instead of making one."`
+
+	RefreshCookie bool `help:"Its refresh tokens are cookies, for an app in a browser on the same site; no script holds one."`
+	clientFlags
 	jsonFlag
 }
 
 func (c *clientAddCommand) Run(p *program) error {
-	in := models.NewClient{
-		ID: c.ID, Name: c.Name, Public: c.Public, Grants: c.Grants, Scopes: strings.Fields(c.Scopes),
-		Introspect: c.Introspect,
-	}
+	in := c.client(models.NewClient{
+		ID: c.ID, Name: c.Name, Public: c.Public, Grants: c.Grants, Scopes: c.Scopes, Introspect: c.Introspect,
+		RefreshCookie: c.RefreshCookie,
+	})
 	if c.SecretStdin {
 		var err error
 		if in.Secret, err = p.readSecret("the client secret"); err != nil {
@@ -43,6 +46,38 @@ func (c *clientAddCommand) Run(p *program) error {
 			return naming("client", c.ID, err)
 		}
 		return p.showSecret(client.ID, secret, c.SecretStdin, c.JSON, "added")
+	})
+}
+
+type clientSetCommand struct {
+	ID         string  `arg:"" help:"Its client_id."`
+	Name       *string `help:"What its users see in the list of their devices."`
+	Grants     names   `placeholder:"GRANT,…" help:"All that it may use."`
+	Scopes     words   `placeholder:"\"SCOPE …\"" help:"All that it may ask for."`
+	Introspect *bool   `negatable:"" help:"It may ask for the state of any token (RFC 7662)."`
+
+	RefreshCookie *bool `negatable:"" help:"Its refresh tokens are cookies."`
+	clientFlags
+	jsonFlag
+}
+
+func (c *clientSetCommand) Run(p *program) error {
+	change := c.patch()
+	change.Name, change.Grants, change.Scopes = c.Name, words(c.Grants).change(), c.Scopes.change()
+	change.Introspect, change.RefreshCookie = c.Introspect, c.RefreshCookie
+	if change == (models.ClientPatch{}) {
+		return usage("there is nothing to change; see curfew client set --help")
+	}
+	return p.withStore(func(s *models.Store) error {
+		client, err := s.UpdateClient(p.ctx, c.ID, change, cliActor)
+		if err != nil {
+			return naming("client", c.ID, err)
+		}
+		if c.JSON {
+			return p.printJSON(view.NewClient(client))
+		}
+		_, err = fmt.Fprintf(p.stdout, "client %s: changed\n", client.ID)
+		return err
 	})
 }
 

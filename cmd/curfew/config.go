@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"curfew/internal/pages"
 	"curfew/models"
 )
 
@@ -26,6 +27,8 @@ type config struct {
 	tlsCert, tlsKey string
 	logLevel        slog.Level
 	logFormat       string
+	pagesOff        bool
+	pages           pages.Config
 	pprof           bool
 	shutdownTimeout time.Duration
 	shutdownDelay   time.Duration

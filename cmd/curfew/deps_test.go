@@ -22,7 +22,7 @@ func TestDependencies(t *testing.T) {
 		"curfew/internal/view":     store,
 		"curfew/internal/revlog":   shown,
 		"curfew/internal/web":      shown,
-		"curfew/server":            append(slices.Clip(listener), "curfew/internal/revlog"),
+		"curfew/server":            append(slices.Clip(listener), "curfew/internal/revlog", "curfew/internal/pages"),
 		"curfew/admin":             listener,
 		"curfew/verify":            {},
 		"curfew/verify/ginverify":  {"curfew/verify"},

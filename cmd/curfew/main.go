@@ -33,7 +33,7 @@ type commands struct {
 	Gate        gateCommand        `cmd:"" help:"Check access tokens for a proxy beside an app in any language. It is configured by the environment only."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema up to date."`
 	User        userCommands       `cmd:"" help:"Add, list, disable, enable, import and delete users, and set passwords."`
-	Client      clientCommands     `cmd:"" help:"Add, list and delete clients, and give them new secrets."`
+	Client      clientCommands     `cmd:"" help:"Add, change, list and delete clients, and give them new secrets."`
 	Device      deviceCommands     `cmd:"" help:"List, rename and revoke devices."`
 	Revoke      revokeCommands     `cmd:"" help:"Sign out: everyone, a user, a client or a device. Says where it has been applied."`
 	Keys        keysCommands       `cmd:"" help:"List and rotate the keys that sign access tokens."`

@@ -175,10 +175,14 @@ func (n *node) openStore(ctx context.Context) (err error) {
 // answer makes the servers of the two listeners.
 func (n *node) answer(traces *tracing, certificate *certificate) error {
 	cfg, log, metrics := n.cfg, n.log, web.NewMetrics(n.store)
+	shell, err := cfg.newPages()
+	if err != nil {
+		return err
+	}
 	public, err := server.New(server.Config{
 		Store: n.store, Issuer: cfg.store.Issuer, TrustedProxies: cfg.trustedProxies, Metrics: metrics, Logger: log,
 		TLS:      n.listeners[0].tls || strings.HasPrefix(cfg.store.Issuer, "https://"), // or a proxy's
-		Draining: n.listeners[0].draining.Load,
+		Draining: n.listeners[0].draining.Load, Pages: shell,
 	})
 	if err != nil {
 		return err
@@ -314,7 +318,8 @@ func (n *node) warn() {
 		n.log.Warn(prefix+"ISSUER is not set, and "+prefix+"PUBLIC_ADDR names no machine: clients elsewhere cannot use "+
 			"this issuer", "issuer", n.cfg.store.Issuer)
 	default:
-		n.log.Warn("the issuer is not https: passwords and tokens are readable on the way", "issuer", n.cfg.store.Issuer)
+		n.log.Warn("the issuer is not https: passwords and tokens are readable on the way, and browsers get no pages",
+			"issuer", n.cfg.store.Issuer)
 	}
 }
 

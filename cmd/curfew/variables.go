@@ -89,6 +89,11 @@ var variables = []variable{
 		setDuration(0, time.Hour, func(c *config) *time.Duration { return &c.store.ReuseInterval }),
 	},
 	{
+		"CODE_TTL", "60s", "1s to 10m",
+		"how long an authorization code lives",
+		setDuration(time.Second, 10*time.Minute, func(c *config) *time.Duration { return &c.store.CodeTTL }),
+	},
+	{
 		"SIGNING_ALG", "ES256", "ES256, EdDSA or RS256",
 		"how new signing keys sign access tokens",
 		setOneOf(func(c *config) *string { return &c.store.SigningAlg }, "ES256", "EdDSA", "RS256"),
@@ -187,6 +192,26 @@ var variables = []variable{
 		"LIMIT_WAITS", "50", "1 to 100000",
 		"sign-outs of one user or client that wait for their receipt, at a time on one node",
 		setInt(1, 100_000, func(c *config) *int { return &c.store.Limits.Waits }),
+	},
+	{
+		"PAGES", "on", "on or off",
+		"the pages for people: sign-in, account; without them there is no authorization endpoint",
+		setPages,
+	},
+	{
+		"PAGES_NAME", "", "up to 40 characters",
+		"what stands at the top of each page; default Curfew",
+		setPagesName,
+	},
+	{
+		"PAGES_LOGO", "", "an SVG, PNG, JPEG or WebP file of at most 256 kB",
+		"stands beside the name",
+		setPagesLogo,
+	},
+	{
+		"PAGES_ACCENT", "", "#rrggbb, dark enough to be read on white: a contrast of 4.5",
+		"the colour of buttons and links; default #3d4bb8",
+		setPagesAccent,
 	},
 	{
 		"TRUSTED_PROXIES", "", "addresses or prefixes separated by commas",

@@ -64,9 +64,9 @@ type Receipt struct {
 	Told         *Told
 	Waiting      []Straggler
 
-	// URL is where the module asks for the [ReceiptState] as JSON until it is done, on this server.
+	// URL is where the module asks for the [ReceiptState] as JSON until it is done, on this server. Empty: it is not asked.
 	URL string
-	// Reload is this page with the receipt, for those without JavaScript.
+	// Reload is this page with the receipt, for those without JavaScript. Empty: there is no link.
 	Reload string
 }
 

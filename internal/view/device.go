@@ -23,6 +23,15 @@ type Device struct {
 	SignedInAt models.Micros `json:"signed_in_at"`
 	LastSeenAt models.Micros `json:"last_seen_at"`
 	ExpiresAt  models.Micros `json:"expires_at"`
+	ParentID   *uuid.UUID    `json:"parent_id"` // the browser session that it was signed in through
+}
+
+// parentOf is nil for none.
+func parentOf(d *models.DeviceInfo) *uuid.UUID {
+	if d.ParentID == uuid.Nil {
+		return nil
+	}
+	return &d.ParentID
 }
 
 // NewDevice shows a device to an admin.
@@ -32,6 +41,7 @@ func NewDevice(d *models.DeviceInfo) Device {
 		ClientID: d.ClientID, ClientName: d.ClientName, Scope: d.Scope, Status: d.Status,
 		UserAgent: d.UserAgent, Platform: Platform(d.UserAgent), IP: d.IP,
 		CreatedAt: d.CreatedAt, SignedInAt: d.SignedInAt, LastSeenAt: d.LastSeenAt, ExpiresAt: d.ExpiresAt,
+		ParentID: parentOf(d),
 	}
 }
 
@@ -48,6 +58,7 @@ type OwnDevice struct {
 	LastSeenAt models.Micros `json:"last_seen_at"`
 	ExpiresAt  models.Micros `json:"expires_at"`
 	Current    bool          `json:"current"` // it is the one that asks
+	ParentID   *uuid.UUID    `json:"parent_id"`
 }
 
 // NewOwnDevice shows a user one of the user's devices.
@@ -56,5 +67,6 @@ func NewOwnDevice(d *models.DeviceInfo, current uuid.UUID) OwnDevice {
 		ID: d.ID.String(), Name: d.Name, ClientID: d.ClientID, ClientName: d.ClientName,
 		UserAgent: d.UserAgent, Platform: Platform(d.UserAgent), IP: d.IP,
 		SignedInAt: d.SignedInAt, LastSeenAt: d.LastSeenAt, ExpiresAt: d.ExpiresAt, Current: d.ID == current,
+		ParentID: parentOf(d),
 	}
 }

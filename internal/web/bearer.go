@@ -18,7 +18,7 @@ const callerKey = "caller"
 // an admin now, or a client's own token.
 func Authenticate(store *models.Store, scope string) gin.HandlerFunc {
 	return Handle(func(c *gin.Context) error {
-		raw, err := bearerToken(c.Request)
+		raw, err := BearerToken(c.Request)
 		if err != nil {
 			return err
 		}
@@ -56,8 +56,8 @@ var (
 
 const badToken = "the access token is malformed, expired or signed out"
 
-// bearerToken finds the token, RFC 6750 section 2.1.
-func bearerToken(r *http.Request) (string, error) {
+// BearerToken finds the token, RFC 6750 section 2.1.
+func BearerToken(r *http.Request) (string, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) > 1 {
 		return "", errTwoTokens

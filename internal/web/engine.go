@@ -95,6 +95,11 @@ var API = Policy{
 	"Referrer-Policy":         {"no-referrer"},
 }
 
+// Pages is the policy of what people see, also where a page only leads on. With no-referrer forms would carry "Origin:
+// null", which the protection against cross-site posts refuses on names without TLS. A page itself has a
+// Content-Security-Policy of its own.
+var Pages = API.With("Referrer-Policy", "same-origin")
+
 // With is the policy with one header more, or another value for one that it has.
 func (p Policy) With(header, value string) Policy {
 	p = maps.Clone(p)

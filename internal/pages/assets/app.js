@@ -16,7 +16,7 @@ for (const button of all('button[data-show]')) {
   const input = document.getElementById(button.dataset.show);
   const set = (shown) => {
     input.type = shown ? 'text' : 'password';
-    button.textContent = shown ? button.dataset.on : button.dataset.off;
+    button.textContent = shown ? button.dataset.textOn : button.dataset.textOff;
     button.ariaLabel = shown ? button.dataset.labelOn : button.dataset.labelOff;
   };
   button.hidden = false;
