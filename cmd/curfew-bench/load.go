@@ -20,6 +20,8 @@ type conn struct {
 	net  net.Conn
 	in   *bufio.Reader
 	body []byte
+
+	location string // of the last answer, if that was a redirect
 }
 
 func dial(addr string) (*conn, error) {
@@ -49,6 +51,7 @@ func (c *conn) do(request []byte) (status int, body []byte, err error) {
 		return 0, nil, err
 	}
 	length, chunked := 0, false
+	c.location = ""
 	for {
 		if line, err = c.in.ReadSlice('\n'); err != nil {
 			return 0, nil, err
@@ -64,6 +67,8 @@ func (c *conn) do(request []byte) (status int, body []byte, err error) {
 			}
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
 			chunked = true
+		case bytes.EqualFold(name, []byte("Location")):
+			c.location = string(bytes.TrimSpace(value))
 		}
 	}
 	c.body = c.body[:0]
@@ -101,6 +106,11 @@ func (c *conn) read(n int) error {
 type worker interface {
 	next(buf []byte) []byte               // the next request, appended to buf
 	answer(status int, body []byte) error // what came back
+}
+
+// twoSteps is a worker whose request leads to another one, which is measured with it as one.
+type twoSteps interface {
+	second(buf []byte, status int, location string) []byte // appended to buf; nothing: the first was not answered right
 }
 
 // load says what to send.
@@ -171,6 +181,11 @@ func (l load) run(ctx context.Context) (f figures, err error) {
 				}
 				buf = w.next(buf[:0])
 				status, body, err := conns[i].do(buf)
+				if two, ok := w.(twoSteps); ok && err == nil {
+					if buf = two.second(buf[:0], status, conns[i].location); len(buf) > 0 {
+						status, body, err = conns[i].do(buf)
+					}
+				}
 				if err != nil {
 					broken[i] = err
 					return

@@ -6,15 +6,18 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"curfew/internal/pages"
 	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
@@ -24,7 +27,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
 
-const secret = "a+b/c:d%e-and-some-more"
+const (
+	secret       = "a+b/c:d%e-and-some-more"
+	userPassword = "correct horse battery"
+)
 
 // kit is a demo with a real Curfew behind it.
 type kit struct {
@@ -34,27 +40,39 @@ type kit struct {
 	base   string // of the demo
 	user   *models.User
 	web    *models.Client
+	hold   atomic.Pointer[func()] // called before a token request is answered, if it is set
 }
 
 func newKit(t *testing.T) *kit {
+	k := &kit{T: t}
 	var curfew http.Handler
-	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { curfew.ServeHTTP(w, r) }))
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hold := k.hold.Load(); hold != nil && r.URL.Path == "/oauth2/token" {
+			(*hold)()
+		}
+		curfew.ServeHTTP(w, r)
+	}))
 	t.Cleanup(issuer.Close)
 	cfg := models.Config{
 		DatabaseURL: testdb.SQLite(t), Issuer: issuer.URL, Secrets: [][]byte{bytes.Repeat([]byte{7}, 32)},
 		Hash: password.Config{Memory: 64, Time: 1, Threads: 1},
 	}
-	k, err := &kit{T: t, issuer: issuer.URL}, error(nil)
+	k.issuer = issuer.URL
 	if _, err := models.Migrate(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	k.store, err = models.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = k.store.Close() })
+	shell, err := pages.New(pages.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	srv, err := server.New(server.Config{
-		Store: k.store, Metrics: web.NewMetrics(k.store),
+		Store: k.store, Metrics: web.NewMetrics(k.store), Pages: shell,
 		Logger: slog.New(slog.DiscardHandler), Issuer: issuer.URL,
 	})
 	if err != nil {
@@ -62,25 +80,29 @@ func newKit(t *testing.T) *kit {
 	}
 	t.Cleanup(srv.Close)
 	curfew = srv.Handler()
-	k.user, err = k.store.CreateUser(t.Context(), models.NewUser{Username: "anna", Password: "correct horse battery"},
+	k.user, err = k.store.CreateUser(t.Context(), models.NewUser{Username: "anna", Password: userPassword},
 		models.Actor{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.web, _, err = k.store.CreateClient(t.Context(), models.NewClient{
+	k.web = k.client(models.NewClient{
 		ID: "web", Public: true, Grants: []string{"password"},
 		Scopes: []string{"orders", "profile"},
-	}, models.Actor{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := k.store.CreateClient(t.Context(), models.NewClient{
+	})
+	k.client(models.NewClient{
 		ID: "demo-api", Secret: secret, Grants: []string{"client_credentials"}, Scopes: []string{"revocations"},
 		Introspect: true,
-	}, models.Actor{}); err != nil {
-		t.Fatal(err)
-	}
+	})
 	return k
+}
+
+func (k *kit) client(in models.NewClient) *models.Client {
+	k.Helper()
+	c, _, err := k.store.CreateClient(k.Context(), in, models.Actor{})
+	if err != nil {
+		k.Fatal(err)
+	}
+	return c
 }
 
 func (k *kit) signIn(scope string) *models.Grant {
@@ -92,8 +114,8 @@ func (k *kit) signIn(scope string) *models.Grant {
 	return g
 }
 
-// start runs the demo; stop ends it as SIGTERM does.
-func (k *kit) start() (stop func() error) {
+// start runs the demo, with some of its variables changed; stop ends it as SIGTERM does.
+func (k *kit) start(change ...map[string]string) (stop func() error) {
 	k.Helper()
 	file := filepath.Join(k.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
@@ -103,6 +125,9 @@ func (k *kit) start() (stop func() error) {
 		"CURFEW_DEMO_ISSUER": k.issuer, "CURFEW_DEMO_CLIENT_ID": "demo-api", "CURFEW_DEMO_CLIENT_SECRET_FILE": file,
 		"CURFEW_DEMO_SUBSCRIBER": "demo-1",
 		"CURFEW_DEMO_SCOPE":      "orders", "CURFEW_DEMO_ADDR": "127.0.0.1:0",
+	}
+	for _, c := range change {
+		maps.Copy(env, c)
 	}
 	ctx, end := context.WithCancel(k.Context())
 	at, ended := make(chan string, 1), make(chan error, 1)
@@ -203,6 +228,88 @@ func TestDemo(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The page, the stream about one token, and who may have them.
+func TestDemo_Page(t *testing.T) {
+	k := newKit(t)
+	k.startPage()
+	for path, want := range map[string]string{
+		"/": "Sign in with Curfew", "/curfew.js": "export class Session", "/demo.js": "import {Session}", "/style.css": "main {",
+		"/config.json": `"client_id":"demo-web"`,
+	} {
+		res, body := k.ask("GET", path, "")
+		if res.StatusCode != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, res.StatusCode, body)
+		}
+		if policy := res.Header.Get("Content-Security-Policy"); path == "/" &&
+			!strings.Contains(policy, "connect-src 'self' "+k.issuer+";") {
+			t.Errorf("the policy of the page is %q", policy)
+		}
+	}
+	for _, path := range []string{"/", "/watch"} {
+		if res, body := k.ask("GET", path, "x"); res.StatusCode != 401 {
+			t.Errorf("%s with a wrong token: %d %s", path, res.StatusCode, body)
+		}
+	}
+	if res, _ := k.ask("GET", "/watch", ""); res.StatusCode != 401 {
+		t.Errorf("the stream without a token: %d", res.StatusCode)
+	}
+
+	g := k.signIn("orders")
+	time.AfterFunc(300*time.Millisecond, func() {
+		if _, err := k.store.Revoke(t.Context(), models.WholeUser(k.user.ID), models.ReasonRevoked,
+			models.Actor{Entity: models.EntityAdmin}); err != nil {
+			t.Error(err)
+		}
+	})
+	res, body := k.ask("GET", "/watch", g.AccessToken) // ends by itself
+	lines := strings.Split(strings.TrimSpace(body), "\n")
+	if res.StatusCode != 200 || !strings.HasPrefix(lines[0], `{"alive":true,`) ||
+		!strings.Contains(lines[len(lines)-1], `"alive":false,`) || !strings.Contains(lines[len(lines)-1], `"code":"revoked"`) {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}
+
+// The streams are bounded, and end when the demo does.
+func TestDemo_Streams(t *testing.T) {
+	k := newKit(t)
+	stop := k.start(map[string]string{"CURFEW_DEMO_SCOPE": ""})
+	g := k.signIn("orders")
+	open := make([]*http.Response, maxStreams+1)
+	for i := range open {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", k.base+"/watch", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+g.AccessToken)
+		if open[i], err = http.DefaultClient.Do(r); err != nil {
+			t.Fatal(err)
+		}
+		defer open[i].Body.Close()
+		if want := map[bool]int{true: 200, false: 503}[i < maxStreams]; open[i].StatusCode != want {
+			t.Fatalf("stream %d: %d", i, open[i].StatusCode)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(open[0].Body); err != nil {
+		t.Errorf("a stream was cut off: %v", err)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := explain([]string{"--help"}, &out, &errs); status != 0 || errs.Len() > 0 ||
+		!strings.Contains(out.String(), "CURFEW_DEMO_WEB_CLIENT_ID") {
+		t.Errorf("%d %s %s", status, out.String(), errs.String())
+	}
+	out.Reset()
+	if status := explain([]string{"serve"}, &out, &errs); status != 2 || out.Len() > 0 ||
+		!strings.Contains(errs.String(), "--help") {
+		t.Errorf("%d %s %s", status, out.String(), errs.String())
 	}
 }
 

@@ -28,6 +28,7 @@ func TestDependencies(t *testing.T) {
 		"curfew/verify/ginverify":  {"curfew/verify"},
 		"curfew/internal/gate":     {"curfew/verify"},
 		"curfew/internal/pages":    {},
+		"curfew/internal/visit":    {},
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).Output()
 		if err != nil {

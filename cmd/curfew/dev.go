@@ -21,6 +21,7 @@ const (
 	demoUser   = "demo"
 	demoAdmin  = "admin"
 	demoClient = "demo-app"
+	demoWeb    = "demo-web"
 	demoAPI    = "demo-api"
 )
 
@@ -28,6 +29,7 @@ type devCommand struct {
 	Data       string `default:"curfew-data" placeholder:"DIR" help:"Folder for the database, its secret and the demo's passwords; made if it is missing (default: ${default})."`
 	PublicAddr string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the public listener is (default: ${default})."`
 	AdminAddr  string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Where the admin listener is (default: ${default})."`
+	DemoAddr   string `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"Where the demo app is going to be: its page may sign in from there (default: ${default})."`
 	LogLevel   string `default:"warn" enum:"debug,info,warn,error" help:"What is logged: debug, info (requests too), warn, error (default: ${default})."`
 }
 
@@ -92,11 +94,14 @@ func (c *devCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := demo.create(p.ctx, n.store); err != nil {
+	if err := demo.create(p.ctx, n.store, "http://"+c.DemoAddr); err != nil {
 		n.close()
 		return err
 	}
-	demo.explain(p.stdout, c.Data, n.cfg.store.Issuer, "http://"+n.listeners[1].Addr().String())
+	demo.explain(p.stdout, places{
+		data: c.Data, public: n.cfg.store.Issuer, admin: "http://" + n.listeners[1].Addr().String(),
+		demo: c.DemoAddr,
+	})
 	return n.run(p.ctx)
 }
 
@@ -119,8 +124,8 @@ func keepFile(name string, content func() ([]byte, error)) ([]byte, error) {
 	return b, os.Rename(name+".new", name)
 }
 
-// create adds the demo's users and clients; those that are there already stay as they are.
-func (d *demoSecrets) create(ctx context.Context, s *models.Store) error {
+// create adds the demo's users and clients; those that are there already stay as they are, but for the page's address.
+func (d *demoSecrets) create(ctx context.Context, s *models.Store, page string) error {
 	for _, u := range []models.NewUser{
 		{Username: demoUser, Password: d.DemoPassword}, {Username: demoAdmin, Password: d.AdminPassword, Admin: true},
 	} {
@@ -141,10 +146,19 @@ func (d *demoSecrets) create(ctx context.Context, s *models.Store) error {
 			ID: demoAPI, Name: "Demo resource server", Secret: d.APISecret, Grants: []string{models.GrantClientCredentials},
 			Scopes: []string{models.ScopeRevocations}, Introspect: true,
 		},
+		{
+			ID: demoWeb, Name: "Demo page", Public: true,
+			Grants:       []string{models.GrantAuthorizationCode, models.GrantRefreshToken},
+			Scopes:       []string{models.ScopeSettings, "profile"},
+			RedirectURIs: []string{page + "/"}, Origins: []string{page},
+		},
 	} {
-		_, err := s.GetClient(ctx, c.ID)
-		if errors.Is(err, models.ErrNotFound) {
+		there, err := s.GetClient(ctx, c.ID)
+		switch {
+		case errors.Is(err, models.ErrNotFound):
 			_, _, err = s.CreateClient(ctx, c, cliActor)
+		case err == nil && c.ID == demoWeb && there.Origins != page:
+			_, err = s.UpdateClient(ctx, c.ID, models.ClientPatch{RedirectURIs: &c.RedirectURIs, Origins: &c.Origins}, cliActor)
 		}
 		if err != nil {
 			return err
@@ -153,16 +167,29 @@ func (d *demoSecrets) create(ctx context.Context, s *models.Store) error {
 	return nil
 }
 
+// places are where everything is.
+type places struct {
+	data          string // the folder
+	public, admin string // URLs
+	demo          string // host:port
+}
+
 // explain prints what to try: lines to be pasted one after the other, into bash or zsh, with curl and sed alone.
-func (d *demoSecrets) explain(w io.Writer, data, public, admin string) {
+func (d *demoSecrets) explain(w io.Writer, at places) {
 	const token = `sed 's/.*"access_token":"\([^"]*\)".*/\1/'`
 	fmt.Fprintf(w, `Curfew runs on %[1]s (public) and %[2]s (admin). Everything is in %[3]s. Ctrl-C stops it.
 
   user    %[4]s, password %[5]s
   admin   %[6]s, password %[7]s
-  client  %[8]s (public, for sign-in), %[9]s (secret %[10]s, for resource servers)
+  client  %[8]s (public, for sign-in), %[12]s (public, for the demo's page), %[9]s (secret %[10]s, for resource servers)
 
-Paste these one after the other into another terminal.
+An app to click through. Start it in another terminal, in the folder of the source:
+
+  CURFEW_DEMO_ISSUER=%[1]s CURFEW_DEMO_CLIENT_ID=%[9]s CURFEW_DEMO_CLIENT_SECRET=%[10]s CURFEW_DEMO_WEB_CLIENT_ID=%[12]s CURFEW_DEMO_ADDR=%[13]s go run -tags nomsgpack ./cmd/curfew-demo
+
+Then open http://%[13]s and sign in as %[4]s.
+
+Or paste these one after the other into another terminal.
 
 Sign in:
 
@@ -184,5 +211,6 @@ As the admin, list everybody's devices:
 
   curl -s %[2]s/admin/devices -H "Authorization: Bearer $(curl -s %[1]s/oauth2/token -d grant_type=password -d client_id=%[8]s -d username=%[6]s -d password=%[7]s -d scope=admin | %[11]s)"; echo
 
-`, public, admin, data, demoUser, d.DemoPassword, demoAdmin, d.AdminPassword, demoClient, demoAPI, d.APISecret, token)
+`, at.public, at.admin, at.data, demoUser, d.DemoPassword, demoAdmin, d.AdminPassword, demoClient, demoAPI, d.APISecret,
+		token, demoWeb, at.demo)
 }

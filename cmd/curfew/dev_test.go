@@ -16,9 +16,12 @@ import (
 )
 
 // startDev runs `curfew dev`, and gives back what it prints up to the admin's line, and a function that stops it.
-func (b *box) startDev(data string) (printed []string, stop func()) {
+func (b *box) startDev(data string, more ...string) (printed []string, stop func()) {
 	b.t.Helper()
-	cmd := b.command("dev", "--data", data, "--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0")
+	cmd := b.command(append([]string{
+		"dev", "--data", data, "--public-addr", "127.0.0.1:0", "--admin-addr",
+		"127.0.0.1:0",
+	}, more...)...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		b.t.Fatal(err)

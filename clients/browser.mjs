@@ -1,0 +1,62 @@
+// A browser without a screen: keeps the server's cookies, fills its forms in, and says where it leads back to.
+//
+//   node browser.mjs URL     prints the address that the app is called back at
+//
+// USERNAME and PASSWORD are in the environment.
+import assert from 'node:assert/strict'
+
+const names = { amp: '&', lt: '<', gt: '>', quot: '"' }
+const decode = (text) =>
+  text.replace(/&(?:#(\d+)|(\w+));/g, (all, code, name) => (code ? String.fromCodePoint(code) : (names[name] ?? all)))
+const attributes = (tag) =>
+  Object.fromEntries([...tag.matchAll(/([\w-]+)="([^"]*)"/g)].map(([, name, value]) => [name, decode(value)]))
+
+// formOf reads the first form of one of our pages, where every attribute is quoted.
+function formOf(page) {
+  const form = page.match(/<form ([^>]*)>(.*?)<\/form>/s)
+  if (!form) return null
+  const fields = new Map()
+  for (const [, tag] of form[2].matchAll(/<((?:input|button) [^>]*)>/g)) {
+    const { name, type, value = '' } = attributes(tag)
+    if (name && type !== 'checkbox') fields.set(name, tag.startsWith('button') ? null : value)
+  }
+  return { action: attributes(form[1]).action, fields }
+}
+
+// signIn does what a person does who is sent to url, and returns the address that the app is called back at.
+export async function signIn(url, { username, password }) {
+  const server = new URL(url).origin
+  const cookies = new Map()
+  let request = {}
+  for (let hop = 0; hop < 10; hop++) {
+    const headers = { cookie: [...cookies].map((pair) => pair.join('=')).join('; ') }
+    const response = await fetch(url, { redirect: 'manual', ...request, headers })
+    for (const line of response.headers.getSetCookie()) {
+      const [, name, value] = line.match(/^([^=]+)=([^;]*)/)
+      if (/max-age=(0|-)/i.test(line)) cookies.delete(name)
+      else cookies.set(name, value)
+    }
+    if (response.status >= 300 && response.status < 400) {
+      const next = new URL(response.headers.get('location'), url)
+      if (next.origin !== server) return next
+      url = next
+      request = {}
+      continue
+    }
+    const page = await response.text()
+    const form = formOf(page)
+    assert.ok(response.status === 200 && form, `${url} answers ${response.status}: ${page}`)
+    const { fields } = form
+    if (fields.has('password')) fields.set('username', username).set('password', password)
+    if (fields.has('choice')) fields.set('choice', 'continue')
+    const filled = [...fields].filter(([, value]) => value !== null)
+    request = { method: 'POST', body: new URLSearchParams(filled) }
+    url = new URL(form.action, url)
+  }
+  throw new Error('too many redirects or pages')
+}
+
+if (import.meta.filename === process.argv[1]) {
+  const { USERNAME: username, PASSWORD: password } = process.env
+  console.log((await signIn(process.argv[2], { username, password })).href)
+}
