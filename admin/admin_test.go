@@ -209,7 +209,8 @@ func TestUsers(t *testing.T) {
 		k.want(422, "POST", "/admin/users", `{"username":"x","password":"12345678"}`)
 		k.want(400, "POST", "/admin/users", `{"username":"x"}`)
 		k.want(400, "POST", "/admin/users", `{"username":"x","password_hash":"md5"}`)
-		k.want(400, "POST", "/admin/users", `{"username":" x","password":"`+testPassword+`"}`)
+		k.want(400, "POST", "/admin/users", `{"username":"x\u3164","password":"`+testPassword+`"}`)
+		k.want(409, "POST", "/admin/users", `{"username":" \uff21nna ","password":"`+testPassword+`"}`)
 		k.want(
 			201, "POST", "/admin/users",
 			`{"username":"old","password_hash":"$2b$04$abcdefghijklmnopqrstuu5s3SzMWCqU1m9xk6nW4mPZtmyzXk6Ey","admin":true}`,

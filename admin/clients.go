@@ -68,9 +68,12 @@ func (a *Admin) deleteClient(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	_, wait, err := web.QueryWait(c)
+	q, wait, err := web.QueryWait(c, "dry_run")
 	if err != nil {
 		return err
+	}
+	if dry, err := dryRun(q); err != nil || dry {
+		return a.countOr(c, models.WholeClient(id), err)
 	}
 	out, err := a.store.DeleteClient(c.Request.Context(), id, actor(c))
 	if err != nil {

@@ -91,9 +91,12 @@ func (a *Admin) revokeDevice(c *gin.Context) error {
 
 // revoke signs out, and answers. What is wrong with the query is said before.
 func (a *Admin) revoke(c *gin.Context, t models.Target) error {
-	_, wait, err := web.QueryWait(c)
+	q, wait, err := web.QueryWait(c, "dry_run")
 	if err != nil {
 		return err
+	}
+	if dry, err := dryRun(q); err != nil || dry {
+		return a.countOr(c, t, err)
 	}
 	return a.revokeAndWait(c, t, wait)
 }
@@ -117,10 +120,12 @@ func (a *Admin) revokeDevices(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	everyone, dry, confirm := f == (models.DeviceFilter{}), q.Get("dry_run") == "true", q.Get("confirm")
+	dry, err := dryRun(q)
+	if err != nil {
+		return err
+	}
+	everyone, confirm := f == (models.DeviceFilter{}), q.Get("confirm")
 	switch {
-	case q.Has("dry_run") && !dry && q.Get("dry_run") != "false":
-		return web.Invalid("dry_run must be true or false")
 	case !everyone && confirm != "":
 		return web.Invalid("confirm goes without a filter only")
 	case everyone && confirm != "everyone" && (!dry || confirm != ""):
@@ -128,12 +133,10 @@ func (a *Admin) revokeDevices(c *gin.Context) error {
 			Status: http.StatusBadRequest, Code: "confirmation_required",
 			Detail: "without a filter this signs everyone out; say confirm=everyone, or give a filter",
 		}
-	case dry:
-		return a.countDevices(c, f)
 	}
 	target, err := a.store.TargetFor(c.Request.Context(), f)
-	if err != nil {
-		return err
+	if err != nil || dry {
+		return a.countOr(c, target, err)
 	}
 	return a.revokeAndWait(c, target, wait)
 }
@@ -141,13 +144,28 @@ func (a *Admin) revokeDevices(c *gin.Context) error {
 // countTimeout bounds a dry run, which looks at every device.
 const countTimeout = 25 * time.Second
 
-// countDevices answers how many devices the same request would end without dry_run.
-func (a *Admin) countDevices(c *gin.Context, f models.DeviceFilter) error {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), countTimeout)
-	defer cancel()
-	n, err := a.store.CountDevices(ctx, f)
+// dryRun reads the parameter dry_run.
+func dryRun(q url.Values) (bool, error) {
+	switch q.Get("dry_run") {
+	case "":
+		return false, nil
+	case "true", "false":
+		return q.Get("dry_run") == "true", nil
+	}
+	return false, web.Invalid("dry_run must be true or false")
+}
+
+// countOr answers a dry run, unless there was an error already: how many devices the same request would end without
+// dry_run. It fails as that would.
+func (a *Admin) countOr(c *gin.Context, t models.Target, err error) error {
 	if err != nil {
 		return err
 	}
-	return web.OK(c, gin.H{"dry_run": true, "count": n})
+	ctx, cancel := context.WithTimeout(c.Request.Context(), countTimeout)
+	defer cancel()
+	n, err := a.store.CountTarget(ctx, t)
+	if err != nil {
+		return err
+	}
+	return web.OK(c, view.DryRun{DryRun: true, Count: n})
 }

@@ -1,6 +1,9 @@
 package admin
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
@@ -15,6 +18,9 @@ func (a *Admin) listEvents(c *gin.Context) error {
 		return err
 	}
 	f := models.AuditFilter{Type: q.Get("type"), ClientID: q.Get("client_id"), Actor: q.Get("actor")}
+	if f.Type != "" && !slices.Contains(models.AuditTypes, f.Type) {
+		return web.Invalid("there is no such type; there are: %s", oneOf(models.AuditTypes))
+	}
 	for name, to := range map[string]*string{"user_id": &f.UserID, "device_id": &f.DeviceID} {
 		id, err := web.UUIDParameter(q, name)
 		if err != nil {
@@ -38,4 +44,16 @@ func (a *Admin) listEvents(c *gin.Context) error {
 		return err
 	}
 	return page(c, "events", view.List(list, view.NewAuditEvent), next)
+}
+
+// oneOf are the values of a filter, for people.
+func oneOf[V ~string](values []V) string {
+	var b strings.Builder
+	for i, v := range values {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(v))
+	}
+	return b.String()
 }

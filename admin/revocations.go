@@ -22,6 +22,9 @@ func (a *Admin) listRevocations(c *gin.Context) error {
 	if f.Level != "" && !slices.Contains(models.Levels[:], f.Level) {
 		return web.Invalid("level must be device, user, client or everyone")
 	}
+	if f.Reason != "" && !slices.Contains(models.Reasons, f.Reason) {
+		return web.Invalid("there is no such reason; there are: %s", oneOf(models.Reasons))
+	}
 	list, next, err := a.store.ListRevocations(c.Request.Context(), f, p)
 	if err != nil {
 		return err

@@ -113,9 +113,12 @@ func (a *Admin) deleteUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	_, wait, err := web.QueryWait(c)
+	q, wait, err := web.QueryWait(c, "dry_run")
 	if err != nil {
 		return err
+	}
+	if dry, err := dryRun(q); err != nil || dry {
+		return a.countOr(c, models.WholeUser(id), err)
 	}
 	out, err := a.store.DeleteUser(c.Request.Context(), id, actor(c))
 	if err != nil {

@@ -36,3 +36,11 @@ func addressPrefix(ip string) string {
 	}
 	return netip.PrefixFrom(addr, 64).Masked().String()
 }
+
+// knownIP is an address for the audit log: none if it is only that of a proxy that does not say whose it passes on.
+func knownIP(ip string, byProxy bool) string {
+	if byProxy {
+		return ""
+	}
+	return ip
+}

@@ -8,15 +8,14 @@ import (
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
-
-	"curfew/internal/password"
 )
 
 // PasswordAttempt is one try to sign in.
 type PasswordAttempt struct {
 	Username string
 	Password string
-	IP       string    // where it comes from
+	IP       string    // what the limits count it for: where it comes from, or the proxy that does not say
+	ByProxy  bool      // IP is such a proxy's: not for the audit log
 	Agent    string    // the user agent, for the audit log
 	DeviceID uuid.UUID // the device that the app says it is; uuid.Nil if it says nothing
 }
@@ -40,8 +39,8 @@ func (s *Store) AuthenticateUser(ctx context.Context, in PasswordAttempt) (*User
 		return nil, err
 	}
 	u, from := (*User)(nil), fromElsewhere
-	if CheckUsername(in.Username) == nil {
-		u, from, err = s.userAt(ctx, "username_key", account, in)
+	if mayBeUsername(in.Username) {
+		u, from, err = s.userNamed(ctx, in)
 	}
 	leave()
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -203,7 +202,7 @@ func (s *Store) noteAttempt(ctx context.Context, u *User, ok bool, in PasswordAt
 			events[i].UserID = u.ID.String()
 		}
 	}
-	s.note(ctx, Actor{Entity: EntityUser, IP: in.IP, UserAgent: in.Agent}, events...)
+	s.note(ctx, Actor{Entity: EntityUser, IP: knownIP(in.IP, in.ByProxy), UserAgent: in.Agent}, events...)
 }
 
 // note writes events of what changed nothing else. They are worth no failure.
@@ -228,6 +227,15 @@ func (s *Store) note(ctx context.Context, by Actor, events ...AuditEvent) {
 // knownDevices is how many of a user's devices, the newest, are looked at for the addresses where the user is known:
 // however many there are, an attempt costs the same.
 const knownDevices = 200
+
+// userNamed is userAt for the name that was typed.
+func (s *Store) userNamed(ctx context.Context, in PasswordAttempt) (u *User, from whence, err error) {
+	key, err := s.storedKey(ctx, in.Username)
+	if err != nil {
+		return nil, fromElsewhere, err
+	}
+	return s.userAt(ctx, "username_key", key, in)
+}
 
 // userAt finds the user with this value in a column, and tells whether the user is signed in where the attempt comes
 // from, or on the device that it names: a stranger's guesses elsewhere do not lock the user out there.
@@ -285,7 +293,8 @@ type PasswordChange struct {
 	Current    string
 	New        string
 	KeepDevice uuid.UUID // of the caller: signed in anew
-	IP         string
+	IP         string    // what the limits count it for
+	ByProxy    bool      // as in [PasswordAttempt]
 }
 
 // ChangePassword is the user's own change: it checks the current password, limits on guessing included, signs out the
@@ -304,18 +313,21 @@ func (s *Store) ChangePassword(ctx context.Context, in PasswordChange, by Actor)
 }
 
 func (s *Store) changePassword(ctx context.Context, in PasswordChange, by Actor) (*signingIn, *SignOut, error) {
-	attempt := PasswordAttempt{Password: in.Current, IP: in.IP, DeviceID: in.KeepDevice}
+	attempt := PasswordAttempt{Password: in.Current, IP: in.IP, ByProxy: in.ByProxy, DeviceID: in.KeepDevice}
 	u, from, err := s.userAt(ctx, "id", in.UserID, attempt)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := password.CheckPolicy(in.New, u.Username); err != nil {
+	if err := s.policy.Check(in.New, u.Username); err != nil {
 		return nil, nil, err
 	}
 	if err := s.blocked.refuses(s.passwordGuesses(u.UsernameKey, attempt, from)); err != nil {
 		return nil, nil, err
 	}
 	if u, err = s.checkPassword(ctx, u, u.UsernameKey, from, attempt); err != nil {
+		return nil, nil, err
+	}
+	if err := s.policy.CheckBreaches(ctx, in.New); err != nil { // not before: it costs others something
 		return nil, nil, err
 	}
 	phc, err := s.hasher.Hash(ctx, in.New)

@@ -50,62 +50,137 @@ func walk[T any](t *testing.T, limit int, list func(Page) ([]T, string, error)) 
 	}
 }
 
-// A filter that no index serves looks at scanLimit rows a page, and all its pages together hold every row once.
-func TestListAuditEvents_BoundedPages(t *testing.T) {
-	const start = Micros(1_600_000_000_000_000)
-	// Times are not in the order of the numbers, and three events share each.
-	at := func(i int) Micros { return start + Micros(i*7919%logRows/3) }
-	early, late := start+100, start+logRows/3-100
+// auditLog is a log of logRows events that a test can compute: the number of each says what it is.
+type auditLog struct {
+	start, early, late Micros
+	rare               []int // numbers
+}
+
+func newAuditLog() *auditLog {
+	l := &auditLog{start: 1_600_000_000_000_000}
+	l.early, l.late = l.start+100, l.start+logRows/3-100
 	// The rare ones are here and there, and where a page by number or by time has to stop.
-	rare := []int{7, 1907, 3807, 5707, 7607}
+	l.rare = []int{7, 1907, 3807, 5707, 7607}
 	var timed []int
 	for i := logRows; i > 0; i-- {
-		if at(i) >= early && at(i) < late {
+		if l.at(i) >= l.early && l.at(i) < l.late {
 			timed = append(timed, i)
 		}
 	}
-	slices.SortStableFunc(timed, func(a, b int) int { return cmp.Compare(at(b), at(a)) })
+	slices.SortStableFunc(timed, func(a, b int) int { return cmp.Compare(l.at(b), l.at(a)) })
 	for n := scanLimit; n < len(timed); n += scanLimit {
-		rare = append(rare, timed[n-1], logRows-n+1)
+		l.rare = append(l.rare, timed[n-1], logRows-n+1)
 	}
+	return l
+}
+
+// at: times are not in the order of the numbers, and three events share each.
+func (l *auditLog) at(i int) Micros { return l.start + Micros(i*7919%logRows/3) }
+
+func (l *auditLog) event(i int) AuditEvent {
 	is := func(set bool, name string) string {
 		if set {
 			return name
 		}
 		return "other"
 	}
-	event := func(i int) AuditEvent {
-		return AuditEvent{
-			At: at(i), Type: is(slices.Contains(rare, i), "rare"), Actor: is(i < 3, "root"), IP: is(i%2600 == 0, "203.0.113.9"), ClientID: is(i%3000 == 1, "api"),
-			UserID: is(i%2 == 0, "u"), DeviceID: is(i%4 == 0, "d"),
-		}
+	return AuditEvent{
+		ID: int64(i), At: l.at(i), Type: is(slices.Contains(l.rare, i), "rare"), Actor: is(i < 3, "root"),
+		IP: is(i%2600 == 0, "203.0.113.9"), ClientID: is(i%3000 == 1, "api"), UserID: is(i%2 == 0, "u"),
+		DeviceID: is(i%4 == 0, "d"),
 	}
-	selects := func(f AuditFilter, e AuditEvent) bool {
-		for _, pair := range [][2]string{
-			{f.Type, e.Type}, {f.Actor, e.Actor}, {f.IP, e.IP}, {f.ClientID, e.ClientID}, {f.UserID, e.UserID}, {f.DeviceID, e.DeviceID},
-		} {
-			if pair[0] != "" && pair[0] != pair[1] {
-				return false
-			}
-		}
-		return e.At >= f.From && (f.To == 0 || e.At < f.To)
-	}
-	forEachDB(t, func(t *testing.T, k *kit) {
-		if err := k.write(t.Context(), func(tx *gorm.DB) error { return tx.Exec(`DELETE FROM audit_events`).Error }); err != nil {
-			t.Fatal(err)
-		}
-		k.fill(fmt.Sprintf(`INSERT INTO audit_events (at, type, entity, actor, ip, user_agent, user_id, client_id, device_id, detail)
-			SELECT %d + i * 7919 %% %d / 3, CASE WHEN i IN (%s) THEN 'rare' ELSE 'other' END, 'admin',
-				CASE WHEN i < 3 THEN 'root' ELSE 'other' END, CASE WHEN i %% 2600 = 0 THEN '203.0.113.9' ELSE 'other' END, '',
-				CASE WHEN i %% 2 = 0 THEN 'u' ELSE 'other' END, CASE WHEN i %% 3000 = 1 THEN 'api' ELSE 'other' END,
-				CASE WHEN i %% 4 = 0 THEN 'd' ELSE 'other' END, '{"i":' || i || '}' FROM n ORDER BY i`, start, logRows, strings.Trim(strings.ReplaceAll(fmt.Sprint(rare), " ", ","), "[]")))
+}
 
-		for _, c := range []struct {
-			name   string
-			filter AuditFilter
-			rows   int // that the index finds: what the pages have to look at; 0 if no page may be cut short
-			byTime bool
-		}{
+// write makes it the audit log.
+func (l *auditLog) write(k *kit) {
+	k.t.Helper()
+	if err := k.write(k.t.Context(), func(tx *gorm.DB) error {
+		return tx.Exec(`DELETE FROM audit_events`).Error
+	}); err != nil {
+		k.t.Fatal(err)
+	}
+	rare := strings.Trim(strings.ReplaceAll(fmt.Sprint(l.rare), " ", ","), "[]")
+	k.fill(fmt.Sprintf(`INSERT INTO audit_events
+			(at, type, entity, actor, ip, user_agent, user_id, client_id, device_id, detail)
+		SELECT %d + i * 7919 %% %d / 3, CASE WHEN i IN (%s) THEN 'rare' ELSE 'other' END, 'admin',
+			CASE WHEN i < 3 THEN 'root' ELSE 'other' END, CASE WHEN i %% 2600 = 0 THEN '203.0.113.9' ELSE 'other' END, '',
+			CASE WHEN i %% 2 = 0 THEN 'u' ELSE 'other' END, CASE WHEN i %% 3000 = 1 THEN 'api' ELSE 'other' END,
+			CASE WHEN i %% 4 = 0 THEN 'd' ELSE 'other' END, '{"i":' || i || '}' FROM n ORDER BY i`, l.start, logRows, rare))
+}
+
+// selected are the events of a filter, the newest first.
+func (l *auditLog) selected(f AuditFilter, byTime bool) (want []AuditEvent) {
+	for i := logRows; i > 0; i-- {
+		if e := l.event(i); f.matches(e) {
+			want = append(want, e)
+		}
+	}
+	if byTime {
+		slices.SortStableFunc(want, func(a, b AuditEvent) int { return cmp.Compare(b.At, a.At) })
+	}
+	return want
+}
+
+func (f AuditFilter) matches(e AuditEvent) bool {
+	for _, pair := range [][2]string{
+		{f.Type, e.Type},
+		{f.Actor, e.Actor},
+		{f.IP, e.IP},
+		{f.ClientID, e.ClientID},
+		{f.UserID, e.UserID},
+		{f.DeviceID, e.DeviceID},
+	} {
+		if pair[0] != "" && pair[0] != pair[1] {
+			return false
+		}
+	}
+	return e.At >= f.From && (f.To == 0 || e.At < f.To)
+}
+
+// auditPages is a filter, and how its pages come.
+type auditPages struct {
+	name   string
+	filter AuditFilter
+	rows   int // that the index finds: what the pages have to look at; 0 if no page may be cut short
+	byTime bool
+}
+
+// check reads all pages of a list.
+func (l *auditLog) check(k *kit, c auditPages) {
+	k.t.Helper()
+	want := l.selected(c.filter, c.byTime)
+	all, pages, short := walk(k.t, MaxPage, func(p Page) ([]AuditEvent, string, error) {
+		return k.ListAuditEvents(k.t.Context(), c.filter, p)
+	})
+	got := make([]int64, len(all))
+	for n, e := range all {
+		if i, ok := e.Detail["i"].(float64); ok {
+			got[n] = int64(i)
+		}
+		if n < len(want) && (e.At != want[n].At || e.Type != want[n].Type || e.Actor != want[n].Actor) {
+			k.t.Fatalf("%s: row %d is %+v, want %+v", c.name, n, e, want[n])
+		}
+	}
+	if wanted := column(want, func(e AuditEvent) int64 { return e.ID }); !slices.Equal(got, wanted) {
+		k.t.Errorf("%s: rows %v, want %v", c.name, got, wanted)
+	}
+	if cuts := (c.rows - 20) / scanLimit; c.rows != 0 && (short < cuts || short > cuts+1) {
+		k.t.Errorf("%s: %d of %d pages are cut short: %d rows are looked at, %d at a time", c.name, short, pages, c.rows,
+			scanLimit)
+	}
+	// A frequent type may meet the limit on rows only near the very end; a list that an index serves never does.
+	if c.rows == 0 && short != 0 {
+		k.t.Errorf("%s: %d of %d pages are cut short", c.name, short, pages)
+	}
+}
+
+// A filter that no index serves looks at scanLimit rows a page, and all its pages together hold every row once.
+func TestListAuditEvents_BoundedPages(t *testing.T) {
+	log := newAuditLog()
+	start, early, late := log.start, log.early, log.late
+	forEachDB(t, func(t *testing.T, k *kit) {
+		log.write(k)
+		for _, c := range []auditPages{
 			{"nothing matches", AuditFilter{Type: "none"}, logRows, false},
 			{"type", AuditFilter{Type: "rare"}, logRows, false},
 			{"actor, the oldest", AuditFilter{Actor: "root"}, logRows, false},
@@ -126,41 +201,7 @@ func TestListAuditEvents_BoundedPages(t *testing.T) {
 			{"a frequent type", AuditFilter{Type: "other"}, 0, false},
 			{"user", AuditFilter{UserID: "u"}, 0, false},
 		} {
-			var want []AuditEvent
-			for i := logRows; i > 0; i-- {
-				if e := event(i); selects(c.filter, e) {
-					e.ID = int64(i)
-					want = append(want, e)
-				}
-			}
-			if c.byTime {
-				slices.SortStableFunc(want, func(a, b AuditEvent) int { return cmp.Compare(b.At, a.At) })
-			}
-			all, pages, short := walk(t, MaxPage, func(p Page) ([]AuditEvent, string, error) { return k.ListAuditEvents(t.Context(), c.filter, p) })
-			got := make([]int, len(all))
-			for n, e := range all {
-				if i, ok := e.Detail["i"].(float64); ok {
-					got[n] = int(i)
-				}
-				if n < len(want) && (e.At != want[n].At || e.Type != want[n].Type || e.Actor != want[n].Actor) {
-					t.Fatalf("%s: row %d is %+v, want %+v", c.name, n, e, want[n])
-				}
-			}
-			wanted := make([]int, len(want))
-			for n, e := range want {
-				wanted[n] = int(e.ID)
-			}
-			if !slices.Equal(got, wanted) {
-				t.Errorf("%s: rows %v, want %v", c.name, got, wanted)
-			}
-			if cuts := (c.rows - 20) / scanLimit; c.rows != 0 && (short < cuts || short > cuts+1) {
-				t.Errorf("%s: %d of %d pages are cut short: %d rows are looked at, %d at a time", c.name, short, pages, c.rows, scanLimit)
-			}
-			// A frequent type may meet the limit on rows only near the very end; a list that an index serves never
-			// does.
-			if c.rows == 0 && short != 0 {
-				t.Errorf("%s: %d of %d pages are cut short", c.name, short, pages)
-			}
+			log.check(k, c)
 		}
 
 		// A cursor holds a place in the order that it was made for.

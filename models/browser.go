@@ -114,10 +114,6 @@ type BrowserSignIn struct {
 // Like [Store.SignIn] it returns [ErrCredentials] for a user that has changed since the password was checked, and
 // [ErrScope] for somebody who is no admin at the console, who leaves no device.
 func (s *Store) SignInBrowser(ctx context.Context, in BrowserSignIn) (*BrowserSession, string, error) {
-	name, err := CleanName(in.Name)
-	if err != nil {
-		return nil, "", err
-	}
 	if !builtIn(in.ClientID) {
 		return nil, "", invalid("the client %q has no browser sessions", in.ClientID)
 	}
@@ -128,7 +124,7 @@ func (s *Store) SignInBrowser(ctx context.Context, in BrowserSignIn) (*BrowserSe
 	var w *signingIn
 	_, err = s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
 		w = newSigningIn(SignIn{
-			User: in.User, Client: client, DeviceID: in.Marker, Name: name, Origin: in.Origin.clean(),
+			User: in.User, Client: client, DeviceID: in.Marker, Name: in.Name, Origin: in.Origin,
 		})
 		w.most = in.Most
 		if in.ClientID == ClientConsole {

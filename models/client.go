@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 )
 
@@ -94,6 +95,10 @@ var (
 // IsClientID tells whether a text has the form of a client's id.
 func IsClientID(id string) bool { return clientID.MatchString(id) }
 
+// isUserID tells an id that a user may have: a client's own token has the client's id as its sub (RFC 9068 section 5), and
+// must not speak for a user.
+func isUserID(id string) bool { return len(id) == len(uuid.Nil.String()) && uuid.Validate(id) == nil }
+
 func (c *Client) setName(name string) error {
 	name, err := CleanName(name)
 	if err != nil {
@@ -145,6 +150,9 @@ func (s *Store) CreateClient(ctx context.Context, in NewClient, by Actor) (c *Cl
 	}
 	if !clientID.MatchString(in.ID) {
 		return nil, "", invalid("the client id %q: must be 1 to 64 letters, digits, dots, dashes and underscores", in.ID)
+	}
+	if isUserID(in.ID) {
+		return nil, "", invalid("the client id %q: must not be a UUID, as the sub of a user is", in.ID)
 	}
 	if err := c.apply(in.patch()); err != nil {
 		return nil, "", err

@@ -50,9 +50,10 @@ func (m *clientMemory) put(c *Client) {
 
 // ClientCredentials are what a client authenticates with, RFC 6749 section 2.3, and the address it does so from.
 type ClientCredentials struct {
-	ID     string
-	Secret string // empty for a public client
-	IP     string
+	ID      string
+	Secret  string // empty for a public client
+	IP      string
+	ByProxy bool // as in [PasswordAttempt]
 }
 
 // AuthenticateClient checks a client's id and secret. A public client has no secret and must give none. It returns
@@ -93,7 +94,7 @@ func (s *Store) AuthenticateClient(ctx context.Context, in ClientCredentials) (*
 	for _, g := range usedUp {
 		events = append(events, AuditEvent{Type: AuditLimitReached, ClientID: known, Detail: detail{"limit": g.name}})
 	}
-	s.note(ctx, Actor{Entity: EntitySystem, IP: in.IP}, events...)
+	s.note(ctx, Actor{Entity: EntitySystem, IP: knownIP(in.IP, in.ByProxy)}, events...)
 	return nil, ErrClientCredentials
 }
 

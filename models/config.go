@@ -32,8 +32,9 @@ type Config struct {
 	RevokedRetention  time.Duration // how long ended devices and revocations are kept; [None]: not at all
 	AuditRetention    time.Duration // how long the audit log is kept
 
-	Hash   password.Config
-	Limits Limits
+	Hash      password.Config
+	Passwords password.PolicyConfig // of new ones; the words that the issuer's host gives are added
+	Limits    Limits
 
 	Logger *slog.Logger     // default: discard
 	Clock  func() time.Time // SQLite's clock; default time.Now

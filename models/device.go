@@ -78,7 +78,7 @@ func (s *Store) selects(f DeviceFilter) (where string, a args, err error) {
 		add(`d.user_id = @user`, "user", f.UserID)
 	}
 	if f.Username != "" {
-		add(`u.username_key = @username`, "username", usernameKey(f.Username))
+		add(`u.username_key = @username`, "username", usernameKey(f.Username)) // what byUserID has not replaced
 	}
 	if f.ClientID != "" {
 		add(`d.client_id = @client`, "client", f.ClientID)
@@ -91,7 +91,7 @@ func (s *Store) selects(f DeviceFilter) (where string, a args, err error) {
 		// The database lowers both sides: what it takes for a letter depends on its locale.
 		add(`({lower}(d.name) LIKE {lower}(CAST(@q AS text)) ESCAPE '\' OR u.username_key LIKE @q_key ESCAPE '\'
 			OR {lower}(d.user_agent) LIKE {lower}(CAST(@q AS text)) ESCAPE '\')`, "q", "%"+q+"%")
-		a["q_key"] = usernameKey("%" + q + "%")
+		a["q_key"] = foldUsername("%" + q + "%")
 	}
 	switch f.Status {
 	case "":
@@ -195,18 +195,6 @@ func (s *Store) UserDevices(ctx context.Context, user uuid.UUID) (list []DeviceI
 		return s.raw(tx, deviceInfo+where+` ORDER BY d.last_seen_at DESC, d.id DESC LIMIT 1000`, a).Scan(&list).Error
 	})
 	return list, err
-}
-
-// CountDevices says how many signed-in devices a sign-out with the same filter would end. It looks at all of them: give
-// it a context with time.
-func (s *Store) CountDevices(ctx context.Context, f DeviceFilter) (n int, err error) {
-	where, a, err := s.selects(f)
-	if err != nil {
-		return 0, err
-	}
-	err = dbError(s.row(s.db.WithContext(ctx), `SELECT count(*) FROM devices d, users u, clients c, realm r
-		WHERE`+ruleJoin+`AND `+aliveDevice+` AND `+where, a, &n))
-	return n, err
 }
 
 // GetDevice returns the one device that the filter selects.

@@ -33,17 +33,13 @@ type CodeExchange struct {
 // [ErrCodeReused], RFC 9700 section 2.1.1; unless that device has been signed in anew since. [ErrTarget] spends
 // nothing.
 func (s *Store) ExchangeCode(ctx context.Context, in CodeExchange) (*Grant, error) {
-	name, err := CleanName(in.Name)
-	if err != nil {
-		return nil, err
-	}
 	if !looksLikeCode(in.Code) || !in.Client.HasGrant(GrantAuthorizationCode) {
 		return nil, ErrCodeInvalid
 	}
-	in.Name, in.Origin = name, in.Origin.clean()
+	in.Origin = in.Origin.clean()
 	var w *signingIn
 	var code *Code
-	_, err = s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
+	_, err := s.writeSignOut(ctx, func(tx *gorm.DB) (_ *SignOut, err error) {
 		code = &Code{}
 		if err := s.lockCode(tx, in, code); err != nil {
 			return nil, err

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"time"
 
+	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 )
 
-// queryLogger is GORM's logger, but for statements that were given up because nobody waits for them any more: a client
-// that hung up, a node that stops. They are no error of the database.
+// queryLogger is GORM's logger, but for what is no error of the database: a statement that was given up because nobody
+// waits for it any more (a client that hung up, a node that stops), a name that is taken, and what is simply run again.
 type queryLogger struct{ logger.Interface }
 
 // LogMode implements [logger.Interface].
@@ -19,7 +20,8 @@ func (l queryLogger) LogMode(level logger.LogLevel) logger.Interface {
 
 // Trace implements [logger.Interface].
 func (l queryLogger) Trace(ctx context.Context, begin time.Time, fc func() (string, int64), err error) {
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+	if err != nil && (errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, gorm.ErrDuplicatedKey) || lostRace(err) ||
+		stalePlan(err)) {
 		return
 	}
 	l.Interface.Trace(ctx, begin, fc, err)

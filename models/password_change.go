@@ -26,7 +26,7 @@ func (s *Store) setPasswordAndSignInAnew(ctx context.Context, u *User, phc strin
 			return nil, whenNotFound(err, ErrCredentials)
 		}
 		client, w = Client{}, &signingIn{self: by, device: &Device{}, again: true, SignIn: SignIn{
-			User: u, Client: &client, Origin: Origin{IP: in.IP, UserAgent: by.UserAgent}.clean(),
+			User: u, Client: &client, Origin: Origin{IP: by.IP, UserAgent: by.UserAgent}.clean(),
 		}}
 		if err := s.lockOwnDevice(tx, w, in.KeepDevice); err != nil {
 			return nil, err

@@ -39,7 +39,7 @@ func (s *Store) decideRetryOrReplay(ctx context.Context, q rotation) (r rotated,
 		// mutant: reuse-unbounded-in-time
 		within := p.age < s.cfg.ReuseInterval
 		// mutant: predecessor-always-gets-the-same-successor
-		same := q.origin == (Origin{d.IP, d.UserAgent}) || p.age < raceWindow
+		same := (q.origin.IP != "" && q.origin == (Origin{d.IP, d.UserAgent})) || p.age < raceWindow
 		// mutant: reuse-unbounded-in-generations
 		retry := q.RefreshID == d.PreviousRefreshID
 		switch {

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -40,16 +41,11 @@ type SignIn struct {
 // disabled or deleted since then, is [ErrCredentials]. The scope admin for somebody else is [ErrScope]; the audit log
 // tells of it, so that a password is not tried out in silence. A resource that the client has not is [ErrTarget].
 func (s *Store) SignIn(ctx context.Context, in SignIn) (*Grant, error) {
-	name, err := CleanName(in.Name)
-	if err != nil {
-		return nil, err
-	}
 	if err := in.Client.checkResources(in.Resources); err != nil {
 		return nil, err
 	}
-	in.Name, in.Origin = name, in.Origin.clean()
 	var w *signingIn
-	_, err = s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
+	_, err := s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
 		w = newSigningIn(in)
 		for _, step := range []func(*gorm.DB, *signingIn) error{s.admit, s.findDevice, s.issue, s.auditSignIn} {
 			if err := step(tx, w); err != nil {
@@ -88,6 +84,7 @@ type signingIn struct {
 }
 
 func newSigningIn(in SignIn) *signingIn {
+	in.Name, in.Origin = cmp.Or(DeviceName(in.Name), "Unknown device"), in.Origin.clean()
 	return &signingIn{SignIn: in, self: Actor{
 		Entity: EntityUser, ID: in.User.ID.String(), IP: in.Origin.IP, UserAgent: in.Origin.UserAgent,
 	}}

@@ -33,6 +33,7 @@ type Store struct {
 	sqldb  *sql.DB
 	d      *dialect
 	hasher *password.Hasher
+	policy *password.Policy
 	secret *keyring
 	writer chan struct{} // SQLite only: one writer at a time, in the order they came
 
@@ -120,6 +121,9 @@ func connect(cfg Config) (*Store, error) {
 	}
 	if s.hasher, err = password.New(cfg.Hash); err != nil {
 		return nil, invalid("%w", err)
+	}
+	if s.policy, err = newPolicy(cfg); err != nil {
+		return nil, err
 	}
 	s.asking, s.hashing = newPlaces(2*s.hasher.Places(), 1), newPlaces(s.hasher.Places(), s.hasher.AtATime()+1)
 	s.counting, s.receiptReads = make(chan struct{}, max(1, cfg.MaxConns/4)), make(chan struct{}, max(1, cfg.MaxConns/4))

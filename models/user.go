@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"strings"
+	"unicode"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -12,8 +14,8 @@ import (
 // User is somebody who signs in with a password.
 type User struct {
 	ID              uuid.UUID `gorm:"primaryKey"`
-	Username        string    // as it was given
-	UsernameKey     string    // lower case: two names that differ in case only are one
+	Username        string    // as it was given, without spaces at its ends
+	UsernameKey     string    // what all spellings of one name have in common, RFC 8265
 	PasswordHash    string    // PHC or crypt form
 	PasswordVersion int64     // rises when the password changes, not when the same one is hashed anew
 	Admin           bool      // may have tokens with the scope admin
@@ -44,6 +46,7 @@ func ImportHash(hash string) (canonical string, err error) {
 
 // CreateUser adds a user. It returns [ErrConflict] if the name is taken, [ErrPasswordPolicy] for a bad password.
 func (s *Store) CreateUser(ctx context.Context, in NewUser, by Actor) (*User, error) {
+	in.Username = trimUsername(in.Username)
 	if err := CheckUsername(in.Username); err != nil {
 		return nil, err
 	}
@@ -59,7 +62,7 @@ func (s *Store) CreateUser(ctx context.Context, in NewUser, by Actor) (*User, er
 			return nil, err
 		}
 	} else {
-		if err := password.CheckPolicy(in.Password, in.Username); err != nil {
+		if err := s.checkNewPassword(ctx, in.Password, in.Username); err != nil {
 			return nil, err
 		}
 		if u.PasswordHash, err = s.hasher.Hash(ctx, in.Password); err != nil {
@@ -69,6 +72,9 @@ func (s *Store) CreateUser(ctx context.Context, in NewUser, by Actor) (*User, er
 	err = s.write(ctx, func(tx *gorm.DB) error {
 		now, err := s.now(tx)
 		if err != nil {
+			return err
+		}
+		if err := s.checkFree(tx, u); err != nil {
 			return err
 		}
 		u.CreatedAt, u.UpdatedAt = now, now
@@ -90,12 +96,16 @@ func (s *Store) GetUser(ctx context.Context, id uuid.UUID) (*User, error) {
 	return s.getUser(ctx, "id = ?", id)
 }
 
-// FindUser returns one user by name; case does not matter.
+// FindUser returns one user by name, in any of its spellings.
 func (s *Store) FindUser(ctx context.Context, username string) (*User, error) {
-	if CheckUsername(username) != nil {
+	if !mayBeUsername(username) {
 		return nil, ErrNotFound
 	}
-	return s.getUser(ctx, "username_key = ?", usernameKey(username))
+	key, err := s.storedKey(ctx, username)
+	if err != nil {
+		return nil, err
+	}
+	return s.getUser(ctx, "username_key = ?", key)
 }
 
 func (s *Store) getUser(ctx context.Context, where string, arg any) (*User, error) {
@@ -115,7 +125,8 @@ func (s *Store) ListUsers(ctx context.Context, prefix string, p Page) (list []Us
 	err = s.read(ctx, func(tx *gorm.DB) error {
 		q := tx.Where("username_key > ?", after)
 		if prefix != "" {
-			q = q.Where("username_key >= ? AND username_key < ?", usernameKey(prefix), usernameKey(prefix)+"\U0010FFFF")
+			prefix = foldUsername(strings.TrimLeftFunc(prefix, unicode.IsSpace))
+			q = q.Where("username_key >= ? AND username_key < ?", prefix, prefix+"\U0010FFFF")
 		}
 		return q.Order("username_key").Limit(p.limit() + 1).Find(&list).Error
 	})
@@ -147,13 +158,14 @@ func (s *Store) UpdateUser(ctx context.Context, id uuid.UUID, p UserPatch, by Ac
 	}
 	name := before.Username
 	if p.Username != nil {
-		if name = *p.Username; CheckUsername(name) != nil {
+		if name = trimUsername(*p.Username); CheckUsername(name) != nil {
 			return nil, nil, CheckUsername(name)
 		}
+		p.Username = &name
 	}
 	var phc string
 	if p.Password != nil {
-		if err := password.CheckPolicy(*p.Password, name); err != nil {
+		if err := s.checkNewPassword(ctx, *p.Password, name); err != nil {
 			return nil, nil, err
 		}
 		if phc, err = s.hasher.Hash(ctx, *p.Password); err != nil {
@@ -174,6 +186,11 @@ func (s *Store) UpdateUser(ctx context.Context, id uuid.UUID, p UserPatch, by Ac
 		changed, kind, reason := u.apply(p, phc, now)
 		if len(changed) == 0 {
 			return nil, nil
+		}
+		if p.Username != nil {
+			if err := s.checkFree(tx, u); err != nil {
+				return nil, err
+			}
 		}
 		u.UpdatedAt = now
 		if err := tx.Model(u).

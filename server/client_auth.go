@@ -73,23 +73,32 @@ func clientCredentials(c *gin.Context) (models.ClientCredentials, error) {
 	}
 	r := c.Request
 	in := models.ClientCredentials{
-		ID: r.PostForm.Get("client_id"), Secret: r.PostForm.Get("client_secret"), IP: web.ClientIP(c),
+		ID: r.PostForm.Get("client_id"), Secret: r.PostForm.Get("client_secret"), IP: web.LimitIP(c),
+		ByProxy: web.ClientIP(c) == "",
 	}
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
 		if in.ID == "" {
-			return in, errInvalidClient
+			return in, unreadableClient("client_id is missing, and so is an Authorization header")
 		}
 		return in, nil
 	}
+	scheme, _, _ := strings.Cut(headers[0], " ")
 	id, secret, ok := r.BasicAuth()
-	if !ok || len(headers) > 1 {
-		return in, errInvalidClient
+	switch {
+	case len(headers) > 1:
+		return in, unreadableClient("there is more than one Authorization header")
+	case !strings.EqualFold(scheme, "Basic"):
+		return in, unreadableClient("the Authorization header is for Basic and nothing else: no Bearer token belongs " +
+			"here; leave it out where the body says who the client is")
+	case !ok:
+		return in, unreadableClient("the Authorization header is not Basic with client_id:client_secret in base64")
 	}
 	id, errID := url.QueryUnescape(id)
 	secret, errSecret := url.QueryUnescape(secret)
 	if errID != nil || errSecret != nil {
-		return in, errInvalidClient
+		return in, unreadableClient("client_id and client_secret in the Authorization header must be form-urlencoded: " +
+			"% as %25, + as %2B (RFC 6749 section 2.3.1)")
 	}
 	if in.Secret != "" || (in.ID != "" && in.ID != id) {
 		return in, invalidRequest("the client authenticates in two ways at once")

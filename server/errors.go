@@ -65,6 +65,13 @@ var (
 	}
 )
 
+// unreadableClient is invalid_client where what is wrong is how the client says who it is: that tells no secret.
+func unreadableClient(description string) *oauthError {
+	e := *errInvalidClient
+	e.description = description
+	return &e
+}
+
 // invalidGrant has one description for every cause: a guesser learns nothing from it.
 func invalidGrant(reason string) *oauthError {
 	return &oauthError{

@@ -43,7 +43,7 @@ func (k *kit) follow(path, token, lastEventID string) *reader {
 		k.t.Fatal(err)
 	}
 	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" ||
-		res.Header.Get("Cache-Control") != "no-store" {
+		res.Header.Get("Cache-Control") != "no-store, no-transform" {
 		k.t.Fatalf("%d %v", res.StatusCode, res.Header)
 	}
 	k.t.Cleanup(func() { cancel(); res.Body.Close() })
@@ -356,7 +356,12 @@ func TestFeed_Head(t *testing.T) {
 				res.Header.Get("X-Accel-Buffering") != "no" {
 				t.Errorf("%s: %+v", version, res)
 			}
-			if m := (&reader{t: t, in: bufio.NewReader(res.Body)}).next(); m.kind != "heartbeat" {
+			body := bufio.NewReader(res.Body)
+			// An EventSource would wait three seconds before it comes back.
+			if line, _ := body.ReadString('\n'); line != "retry: 1000\n" {
+				t.Errorf("%s: it begins with %q", version, line)
+			}
+			if m := (&reader{t: t, in: body}).next(); m.kind != "heartbeat" {
 				t.Errorf("%s: %+v", version, m)
 			}
 		}

@@ -127,7 +127,7 @@ func (s *Server) changePassword(c *gin.Context) error {
 	caller := web.CallerFrom(c)
 	issued, out, err := s.store.ChangePassword(c.Request.Context(), models.PasswordChange{
 		UserID: caller.UserID, Current: *in.Current, New: *in.New,
-		KeepDevice: caller.DeviceID, IP: web.ClientIP(c),
+		KeepDevice: caller.DeviceID, IP: web.LimitIP(c), ByProxy: web.ClientIP(c) == "",
 	}, self(c))
 	if errors.Is(err, models.ErrCredentials) {
 		return &web.Problem{

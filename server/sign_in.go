@@ -129,7 +129,8 @@ func (s *Server) signInBrowser(c *gin.Context, form url.Values) (*models.Browser
 	}
 	origin := web.Origin(c)
 	u, err := s.store.AuthenticateUser(c.Request.Context(), models.PasswordAttempt{
-		Username: form.Get("username"), Password: form.Get("password"), IP: origin.IP, DeviceID: name,
+		Username: form.Get("username"), Password: form.Get("password"), IP: web.LimitIP(c), ByProxy: origin.IP == "",
+		DeviceID: name,
 	})
 	if err != nil {
 		return nil, err

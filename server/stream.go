@@ -23,6 +23,8 @@ const (
 	streamWrite = 10 * time.Second
 	// lastWrite is that while the node stops.
 	lastWrite = 2 * time.Second
+	// retryAfter is how long an EventSource waits before it comes back, in the place of its own three seconds.
+	retryAfter = time.Second
 	// streamChunk is how much goes into one write.
 	streamChunk = 64 << 10
 )
@@ -50,6 +52,10 @@ const (
 func takeOver(c *gin.Context) (net.Conn, error) {
 	h := c.Writer.Header()
 	h.Set("Content-Type", "text/event-stream")
+	// A proxy that compresses holds events back until there are enough. Caddy and HAProxy honour no-transform (RFC 9111
+	// section 5.2.2.6); nginx does not, but leaves alone what says that it is encoded, be it as identity.
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("Content-Encoding", "identity")
 	h.Set("X-Accel-Buffering", "no") // nginx
 	h.Set("Connection", "close")
 	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
@@ -59,6 +65,7 @@ func takeOver(c *gin.Context) (net.Conn, error) {
 		return nil, err
 	}
 	head.WriteString("\r\n")
+	fmt.Fprintf(head, "retry: %d\n\n", retryAfter.Milliseconds())
 	conn, _, err := c.Writer.Hijack() // which also lifts the server's time limits
 	if err != nil {
 		return nil, err

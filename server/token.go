@@ -1,11 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -27,6 +27,9 @@ type grant struct {
 	// sure that it is still the same.
 	fresh bool
 
+	// needs are the parameters that must be there.
+	needs []string
+
 	// refuses says what this node knows of why the request would be refused, before anything is asked; nil: nothing.
 	refuses func(*models.Store, *gin.Context) error
 
@@ -41,9 +44,10 @@ type grant struct {
 // [models.GrantTypes].
 var grants = []grant{
 	{
-		name: models.GrantPassword, fresh: true, refuses: refusesSignIn, check: checkSignIn, issue: issueSignIn,
+		name: models.GrantPassword, fresh: true, refuses: refusesSignIn, needs: []string{"username", "password"},
+		check: checkSignIn, issue: issueSignIn,
 	},
-	{name: models.GrantAuthorizationCode, check: checkCode, issue: issueForCode},
+	{name: models.GrantAuthorizationCode, needs: []string{"code"}, check: checkCode, issue: issueForCode},
 	{name: models.GrantRefreshToken, check: checkRefresh, issue: issueRefresh},
 	{name: models.GrantClientCredentials, check: checkScope, issue: issueClientToken},
 }
@@ -106,9 +110,14 @@ func (s *Server) issueTokens(c *gin.Context, g *grant, client *models.Client) (*
 	case !client.HasGrant(g.name):
 		return nil, errUnauthorizedClient
 	}
+	for _, name := range g.needs {
+		if !c.Request.PostForm.Has(name) {
+			return nil, invalidRequest(name + " is missing")
+		}
+	}
 	t := &tokenRequest{
 		store: s.store, grant: g, client: client, form: c.Request.PostForm, origin: web.Origin(c),
-		cookie: func() (string, error) { return s.tokenOfCookie(c.Request, client) },
+		limitIP: web.LimitIP(c), cookie: func() (string, error) { return s.tokenOfCookie(c.Request, client) },
 	}
 	t.readResources()
 	if err := g.check(t); err != nil {
@@ -122,12 +131,13 @@ func (s *Server) issueTokens(c *gin.Context, g *grant, client *models.Client) (*
 type tokenRequest struct {
 	oauth2.Manager // nil: its other methods belong to endpoints of the library that are not in use
 
-	store  *models.Store
-	grant  *grant
-	client *models.Client
-	form   url.Values
-	origin models.Origin
-	cookie func() (string, error) // the refresh token that came in a cookie; empty without one
+	store   *models.Store
+	grant   *grant
+	client  *models.Client
+	form    url.Values
+	origin  models.Origin
+	limitIP string
+	cookie  func() (string, error) // the refresh token that came in a cookie; empty without one
 
 	refreshToken string
 	resources    []string     // what the access token is to be for; none for the server's audience
@@ -188,7 +198,8 @@ func (t *tokenRequest) RefreshAccessToken(
 // authenticateUser is go-oauth2's hook for the password grant.
 func (t *tokenRequest) authenticateUser(ctx context.Context, _, username, password string) (string, error) {
 	u, err := t.store.AuthenticateUser(ctx, models.PasswordAttempt{
-		Username: username, Password: password, IP: t.origin.IP, DeviceID: t.deviceID, Agent: t.origin.UserAgent,
+		Username: username, Password: password, IP: t.limitIP, ByProxy: t.origin.IP == "", DeviceID: t.deviceID,
+		Agent: t.origin.UserAgent,
 	})
 	if err != nil {
 		return "", err
@@ -210,7 +221,7 @@ func (t *tokenRequest) readResources() {
 // refusesSignIn keeps those who are over a limit from costing anything: not even their client is looked up.
 func refusesSignIn(store *models.Store, c *gin.Context) error {
 	return store.RefusesAttempt(models.PasswordAttempt{
-		Username: c.Request.PostForm.Get("username"), IP: web.ClientIP(c),
+		Username: c.Request.PostForm.Get("username"), IP: web.LimitIP(c),
 	})
 }
 
@@ -240,16 +251,13 @@ func (t *tokenRequest) readDevice() (err error) {
 		}
 		t.deviceID = id
 	}
-	t.name, err = models.CleanName(deviceName(t.form.Get("device_name"), t.origin.UserAgent))
-	return err
+	t.name = deviceName(t.form.Get("device_name"), t.origin.UserAgent)
+	return nil
 }
 
 // deviceName is what a new device is called: what the app or its user says, or what a person would call it.
 func deviceName(given, userAgent string) string {
-	if given = strings.TrimSpace(given); given != "" {
-		return given
-	}
-	return view.Platform(userAgent)
+	return cmp.Or(models.DeviceName(given), view.Platform(userAgent))
 }
 
 // checkRefresh finds the token: in the form, or in the cookie.
@@ -258,7 +266,7 @@ func checkRefresh(t *tokenRequest) (err error) {
 		t.refreshToken, err = t.cookie()
 	}
 	if err == nil && t.refreshToken == "" {
-		err = invalidRequest("a parameter is missing")
+		err = invalidRequest("refresh_token is missing")
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 
 	"curfew/internal/view"
 	"curfew/models"
@@ -11,7 +12,7 @@ type clientCommands struct {
 	Add    clientAddCommand    `cmd:"" help:"Register a client. The secret of a confidential one is shown once."`
 	Set    clientSetCommand    `cmd:"" help:"Change a client; what is not named stays. It counts on every node with the next request."`
 	List   clientListCommand   `cmd:"" help:"List the clients."`
-	Secret clientSecretCommand `cmd:"" help:"Give a client a new secret; the old one stops working at once, its tokens stay."`
+	Secret clientSecretCommand `cmd:"" help:"Give a client a new secret; the old one stops at once, its tokens stay."`
 	Delete clientDeleteCommand `cmd:"" help:"Delete a client. All its tokens die."`
 }
 
@@ -36,7 +37,7 @@ func (c *clientAddCommand) Run(p *program) error {
 	})
 	if c.SecretStdin {
 		var err error
-		if in.Secret, err = p.readSecret("the client secret"); err != nil {
+		if in.Secret, err = p.readClientSecret(); err != nil {
 			return err
 		}
 	}
@@ -79,6 +80,21 @@ func (c *clientSetCommand) Run(p *program) error {
 		_, err = fmt.Fprintf(p.stdout, "client %s: changed\n", client.ID)
 		return err
 	})
+}
+
+// readClientSecret takes a client's secret from standard input, and warns of one that many clients cannot send: in HTTP
+// Basic it is form-urlencoded (RFC 6749 section 2.3.1), which they leave out.
+func (p *program) readClientSecret() (string, error) {
+	secret, err := p.readSecret("the client secret")
+	if err != nil {
+		return "", err
+	}
+	if read, err := url.QueryUnescape(secret); err != nil || read != secret {
+		fmt.Fprintf(p.stderr, "curfew: warning: the secret has a + or a %%. In HTTP Basic a client must send it "+
+			"form-urlencoded, as %%2B and %%25 (RFC 6749 section 2.3.1). Many do not, and will be refused: better take letters "+
+			"and digits.\n")
+	}
+	return secret, nil
 }
 
 // showSecret says a new secret, once; not one that came from standard input, which somebody has already.
@@ -130,7 +146,7 @@ func (c *clientSecretCommand) Run(p *program) error {
 	secret := ""
 	if c.SecretStdin {
 		var err error
-		if secret, err = p.readSecret("the client secret"); err != nil {
+		if secret, err = p.readClientSecret(); err != nil {
 			return err
 		}
 	}
@@ -145,11 +161,14 @@ func (c *clientSecretCommand) Run(p *program) error {
 
 type clientDeleteCommand struct {
 	ID string `arg:"" help:"Its client_id."`
-	receiptFlags
+	signOutFlags
 }
 
 func (c *clientDeleteCommand) Run(p *program) error {
 	return p.withStore(func(s *models.Store) error {
+		if c.DryRun {
+			return naming("client", c.ID, p.dryRun(s, models.WholeClient(c.ID), "client "+c.ID, c.jsonFlag))
+		}
 		out, err := s.DeleteClient(p.ctx, c.ID, cliActor)
 		if err != nil {
 			return naming("client", c.ID, err)

@@ -20,6 +20,7 @@ type config struct {
 	store            models.Config
 	databasePassword string // goes into the store's URLs
 	secretFile       string
+	privateFiles     []string // that secrets were read from
 
 	publicAddr      string
 	adminAddr       string
@@ -103,6 +104,7 @@ func (c *config) readSecretFile(inline bool) error {
 	case inline:
 		return fmt.Errorf("%sSECRET and %sSECRET_FILE: give one of them, not both", prefix, prefix)
 	}
+	c.privateFiles = append(c.privateFiles, c.secretFile)
 	b, err := readSmallFile(c.secretFile)
 	if err == nil {
 		err = setSecret(c, strings.TrimSpace(string(b)))

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"curfew/models"
@@ -26,17 +27,20 @@ const (
 )
 
 type devCommand struct {
-	Data       string `default:"curfew-data" placeholder:"DIR" help:"Folder for the database, its secret and the demo's passwords; made if it is missing (default: ${default})."`
+	Data       string `default:"curfew-data" placeholder:"DIR" help:"Folder for everything that is kept (default: ${default})."`
 	PublicAddr string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the public listener is (default: ${default})."`
 	AdminAddr  string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Where the admin listener is (default: ${default})."`
 	DemoAddr   string `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"Where the demo app is going to be: its page may sign in from there (default: ${default})."`
 	LogLevel   string `default:"warn" enum:"debug,info,warn,error" help:"What is logged: debug, info (requests too), warn, error (default: ${default})."`
+	AccessTTL  string `name:"access-ttl" placeholder:"DURATION" help:"How long an access token lives (default: 5m)."`
+	Issuer     string `placeholder:"URL" help:"How clients reach the public listener (default: its address)."`
 }
 
 // Help says what dev leaves alone.
 func (c *devCommand) Help() string {
-	return "CURFEW_ variables are not read: what they name may be a real database. Not for production: demo passwords " +
-		"are kept in the data folder."
+	return "CURFEW_ variables are not read: what they name may be a real database; dev says which ones it leaves alone. " +
+		"Not for production: demo passwords are kept in the data folder. Commands that are run in the same folder find " +
+		"the data in " + defaultData + " by themselves; for others dev prints the line that sets the variables."
 }
 
 // demoSecrets is the file demo.json in the data folder.
@@ -47,14 +51,18 @@ type demoSecrets struct {
 }
 
 func (c *devCommand) Run(p *program) error {
+	flags, err := c.serverVariables()
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return err
 	}
 	if err := os.Chmod(c.Data, 0o700); err != nil {
 		return err
 	}
-	secretFile, demoFile := filepath.Join(c.Data, "secret"), filepath.Join(c.Data, "demo.json")
-	if _, err := os.Stat(filepath.Join(c.Data, "curfew.db")); err == nil { // made last, so new ones would not fit it
+	secretFile, demoFile := filepath.Join(c.Data, secretName), filepath.Join(c.Data, "demo.json")
+	if _, err := os.Stat(filepath.Join(c.Data, dataFile)); err == nil { // made last, so new ones would not fit it
 		for _, name := range []string{secretFile, demoFile} {
 			if _, err := os.Stat(name); err != nil {
 				return fmt.Errorf("%w, and the database beside it is of no use without it: put it back, or remove %s to begin anew",
@@ -81,12 +89,14 @@ func (c *devCommand) Run(p *program) error {
 		return fmt.Errorf("%s: %w", demoFile, err)
 	}
 
-	cfg, _, err := readConfig([]string{
-		prefix + "DATABASE_URL=sqlite:" + filepath.Join(c.Data, "curfew.db"), prefix + "SECRET_FILE=" + secretFile,
+	cfg, _, err := readConfig(slices.Concat(dataVariables(c.Data), flags, []string{
 		prefix + "PUBLIC_ADDR=" + c.PublicAddr, prefix + "ADMIN_ADDR=" + c.AdminAddr,
 		prefix + "LOG_FORMAT=text", prefix + "LOG_LEVEL=" + c.LogLevel, prefix + "SHUTDOWN_TIMEOUT=2s",
-	}, needsSecret)
+	}), needsSecret)
 	if err != nil {
+		return err
+	}
+	if err := explainData(p.stdout, c.Data, p.env); err != nil {
 		return err
 	}
 	cfg.store.Hash.Command = p.hashCommand()

@@ -29,7 +29,7 @@ type deviceListCommand struct {
 	Client string `placeholder:"ID" help:"Only this client's."`
 	Status string `placeholder:"STATUS" help:"Only active, revoked or expired ones."`
 	IP     string `name:"ip" placeholder:"ADDRESS" help:"Only those last seen at this address."`
-	Q      string `name:"q" placeholder:"TEXT" help:"Only those with this in their name, their user's name or their user agent."`
+	Q      string `name:"q" placeholder:"TEXT" help:"Only those with this in their name, user name or user agent."`
 	jsonFlag
 }
 

@@ -148,6 +148,9 @@ func readGateConfig(env []string) (c gateConfig, warnings []string, err error) {
 				prefix+gatePrefix, name, nearest.name))
 		}
 	}
+	if w := openToAll(values["CLIENT_SECRET_FILE"]); w != "" {
+		warnings = append(warnings, w)
+	}
 	var wrong []error
 	for _, v := range gateVariables {
 		if value := cmp.Or(values[v.name], v.def); value != "" {
@@ -200,7 +203,7 @@ func setGateIssuer(c *gateConfig, value string) error {
 }
 
 func setGateSecretFile(c *gateConfig, path string) error {
-	return setFirstLine(func(*config) *string { return &c.verify.ClientSecret })(nil, path)
+	return setFirstLine(func(*config) *string { return &c.verify.ClientSecret })(&config{}, path)
 }
 
 func setGateBound(c *gateConfig, value string) error {

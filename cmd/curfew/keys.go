@@ -9,7 +9,7 @@ import (
 
 type keysCommands struct {
 	List   keysListCommand   `cmd:"" help:"List the signing keys, newest first."`
-	Rotate keysRotateCommand `cmd:"" help:"Make a new signing key. It signs in ten minutes, when everybody has it; nobody is signed out."`
+	Rotate keysRotateCommand `cmd:"" help:"Make a new signing key. It signs in ten minutes; nobody is signed out."`
 }
 
 // keyJSON is a signing key as JSON shows it.
@@ -49,7 +49,7 @@ func (c *keysListCommand) Run(p *program) error {
 }
 
 type keysRotateCommand struct {
-	Now bool `help:"Use it at once and withdraw the others: every access token that they signed dies. For a key that leaked."`
+	Now bool `help:"For a key that leaked: use it at once; every access token of the others dies."`
 	jsonFlag
 }
 

@@ -28,17 +28,17 @@ var version string
 
 // commands is the command line: one field a command, its flags and arguments in the command's own struct.
 type commands struct {
-	Dev         devCommand         `cmd:"" help:"Run everything on SQLite in a data folder, with a demo user, client and admin."`
+	Dev         devCommand         `cmd:"" help:"Run it all on SQLite in a folder, with a demo user, client and admin."`
 	Serve       serveCommand       `cmd:"" help:"Run the server. It is configured by the environment only."`
-	Gate        gateCommand        `cmd:"" help:"Check access tokens for a proxy beside an app in any language. It is configured by the environment only."`
+	Gate        gateCommand        `cmd:"" help:"Check access tokens for a proxy. Configured by the environment only."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema up to date."`
 	User        userCommands       `cmd:"" help:"Add, list, disable, enable, import and delete users, and set passwords."`
 	Client      clientCommands     `cmd:"" help:"Add, change, list and delete clients, and give them new secrets."`
 	Device      deviceCommands     `cmd:"" help:"List, rename and revoke devices."`
-	Revoke      revokeCommands     `cmd:"" help:"Sign out: everyone, a user, a client or a device. Says where it has been applied."`
+	Revoke      revokeCommands     `cmd:"" help:"Sign out everyone, a user, a client or a device, and say where."`
 	Keys        keysCommands       `cmd:"" help:"List and rotate the keys that sign access tokens."`
-	Cleanup     cleanupCommand     `cmd:"" help:"Remove what ended long ago. The server does it by itself every ten minutes."`
-	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is ready; for containers without a shell."`
+	Cleanup     cleanupCommand     `cmd:"" help:"Remove what ended long ago, as the server does every ten minutes."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is ready; for containers."`
 	Version     versionCommand     `cmd:"" help:"Say which version this is."`
 	Hash        hashCommand        `cmd:"" hidden:""`
 }
@@ -98,7 +98,7 @@ var cliActor = models.Actor{Entity: models.EntityAdmin, ID: "cli"}
 
 // withStore opens the store that the environment names, and closes it after fn.
 func (p *program) withStore(fn func(s *models.Store) error) error {
-	cfg, warnings, err := readConfig(p.env, needsSecret)
+	cfg, warnings, err := readConfig(p.toolEnv(), needsSecret)
 	if err != nil {
 		return err
 	}

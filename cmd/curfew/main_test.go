@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,8 +47,9 @@ const (
 
 // box runs the program in an environment of its own, and remembers everything that it ever wrote.
 type box struct {
-	t   *testing.T
-	env []string
+	t      *testing.T
+	env    []string
+	prefix []string // what the program is started by
 
 	mu  sync.Mutex
 	all bytes.Buffer
@@ -64,11 +66,12 @@ func newBox(t *testing.T, databaseURL string) *box {
 }
 
 func (b *box) with(env ...string) *box {
-	return &box{t: b.t, env: append(append([]string{}, b.env...), env...)}
+	return &box{t: b.t, env: append(append([]string{}, b.env...), env...), prefix: b.prefix}
 }
 
 func (b *box) command(args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(b.t.Context(), binary, args...)
+	line := append(append(slices.Clone(b.prefix), binary), args...)
+	cmd := exec.CommandContext(b.t.Context(), line[0], line[1:]...)
 	cmd.Env = b.env
 	cmd.Dir = b.t.TempDir()
 	return cmd

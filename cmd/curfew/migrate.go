@@ -11,7 +11,7 @@ type migrateCommand struct{ jsonFlag }
 
 // Run may be called by several nodes at once: one works, the others wait and find nothing to do. It takes no secret.
 func (c *migrateCommand) Run(p *program) error {
-	cfg, warnings, err := readConfig(p.env, needsNoSecret)
+	cfg, warnings, err := readConfig(p.toolEnv(), needsNoSecret)
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,44 @@ type revokeCommands struct {
 
 // receiptFlags are those of everything that signs out.
 type receiptFlags struct {
-	Wait time.Duration `default:"1s" help:"How long to wait until every resource server has applied it; 0s does not ask (default: ${default})."`
+	Wait time.Duration `default:"1s" help:"How long to wait for all resource servers; 0s: not (default: ${default})."`
 	jsonFlag
 }
+
+// signOutFlags are those of what does nothing but sign out, or deletes.
+type signOutFlags struct {
+	DryRun bool `help:"Say how many devices it would sign out, and do nothing."`
+	receiptFlags
+}
+
+// revoke signs out, or says in a dry run what that would do. did says for people what happened.
+func (p *program) revoke(s *models.Store, t models.Target, subject string, did func(*models.SignOut) string,
+	flags signOutFlags,
+) error {
+	if flags.DryRun {
+		return p.dryRun(s, t, subject, flags.jsonFlag)
+	}
+	out, err := s.Revoke(p.ctx, t, models.ReasonRevoked, cliActor)
+	if err != nil {
+		return err
+	}
+	return p.report(s, subject, did(out), out, flags.receiptFlags)
+}
+
+// dryRun says how many devices a sign-out would end. It fails where that would.
+func (p *program) dryRun(s *models.Store, t models.Target, subject string, flags jsonFlag) error {
+	n, err := s.CountTarget(p.ctx, t)
+	if err != nil {
+		return err
+	}
+	if flags.JSON {
+		return p.printJSON(view.DryRun{DryRun: true, Count: n})
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s: nothing was done; it would be %s\n", subject, devicesOut(n))
+	return err
+}
+
+func signedOut(*models.SignOut) string { return "signed out" }
 
 // report says what a sign-out did and where it has been applied. out may be nil: nobody was signed out.
 func (p *program) report(s *models.Store, subject, did string, out *models.SignOut, flags receiptFlags) error {
@@ -46,7 +81,10 @@ func (p *program) report(s *models.Store, subject, did string, out *models.SignO
 		case a.Subscribers == 0:
 			line += "; no server follows the revocation feed"
 		default:
-			line += fmt.Sprintf("; applied at %d of %d servers, slowest %d ms", a.Acknowledged, a.Subscribers, a.SlowestMS)
+			line += fmt.Sprintf("; applied at %d of %d servers", a.Acknowledged, a.Subscribers)
+			if a.Acknowledged > 0 {
+				line += fmt.Sprintf(", slowest %d ms", a.SlowestMS)
+			}
 			if len(a.Missing) > 0 {
 				line += "; missing: " + strings.Join(a.Missing, ", ")
 			}
@@ -66,21 +104,17 @@ func devicesOut(n int) string {
 
 type revokeEveryoneCommand struct {
 	Yes bool `help:"Do not ask."`
-	receiptFlags
+	signOutFlags
 }
 
 func (c *revokeEveryoneCommand) Run(p *program) error {
-	if !c.Yes {
+	if !c.Yes && !c.DryRun {
 		if err := p.confirm("This signs out every user and every client. Type everyone to do it: ", "everyone"); err != nil {
 			return err
 		}
 	}
 	return p.withStore(func(s *models.Store) error {
-		out, err := s.Revoke(p.ctx, models.Everyone(), models.ReasonRevoked, cliActor)
-		if err != nil {
-			return err
-		}
-		return p.report(s, "everyone", "signed out", out, c.receiptFlags)
+		return p.revoke(s, models.Everyone(), "everyone", signedOut, c.signOutFlags)
 	})
 }
 
@@ -112,7 +146,7 @@ func isTerminal(r io.Reader) bool {
 
 type revokeUserCommand struct {
 	Name string `arg:"" help:"User name."`
-	receiptFlags
+	signOutFlags
 }
 
 func (c *revokeUserCommand) Run(p *program) error {
@@ -121,33 +155,26 @@ func (c *revokeUserCommand) Run(p *program) error {
 		if err != nil {
 			return naming("user", c.Name, err)
 		}
-		out, err := s.Revoke(p.ctx, models.WholeUser(u.ID), models.ReasonRevoked, cliActor)
-		if err != nil {
-			return naming("user", c.Name, err)
-		}
-		return p.report(s, "user "+u.Username, devicesOut(out.Count), out, c.receiptFlags)
+		did := func(out *models.SignOut) string { return devicesOut(out.Count) }
+		return naming("user", c.Name, p.revoke(s, models.WholeUser(u.ID), "user "+u.Username, did, c.signOutFlags))
 	})
 }
 
 type revokeClientCommand struct {
 	ID string `arg:"" help:"Its client_id."`
-	receiptFlags
+	signOutFlags
 }
 
 func (c *revokeClientCommand) Run(p *program) error {
 	return p.withStore(func(s *models.Store) error {
-		out, err := s.Revoke(p.ctx, models.WholeClient(c.ID), models.ReasonRevoked, cliActor)
-		if err != nil {
-			return naming("client", c.ID, err)
-		}
-		return p.report(s, "client "+c.ID, "signed out", out, c.receiptFlags)
+		return naming("client", c.ID, p.revoke(s, models.WholeClient(c.ID), "client "+c.ID, signedOut, c.signOutFlags))
 	})
 }
 
 // revokeDeviceCommand is also `device revoke`.
 type revokeDeviceCommand struct {
 	ID string `arg:"" help:"Its GUID."`
-	receiptFlags
+	signOutFlags
 }
 
 func (c *revokeDeviceCommand) Run(p *program) error {
@@ -156,14 +183,12 @@ func (c *revokeDeviceCommand) Run(p *program) error {
 		return err
 	}
 	return p.withStore(func(s *models.Store) error {
-		out, err := s.Revoke(p.ctx, models.OneDevice(id), models.ReasonRevoked, cliActor)
-		if err != nil {
-			return naming("device", c.ID, err)
+		did := func(out *models.SignOut) string {
+			if out.Count == 0 {
+				return "was out already"
+			}
+			return "signed out"
 		}
-		did := "signed out"
-		if out.Count == 0 {
-			did = "was out already"
-		}
-		return p.report(s, "device "+c.ID, did, out, c.receiptFlags)
+		return naming("device", c.ID, p.revoke(s, models.OneDevice(id), "device "+c.ID, did, c.signOutFlags))
 	})
 }

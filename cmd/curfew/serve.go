@@ -117,6 +117,7 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	n.warn()
+	n.warnFiles()
 	if err := n.openStore(ctx); err != nil {
 		return err
 	}
@@ -137,6 +138,7 @@ func (n *node) listen(ctx context.Context, tls bool) error {
 		if err != nil {
 			return fmt.Errorf("%s%s: %w", prefix, l.variable, err)
 		}
+		ln = newBoundedListener(ln, l.name, n.log)
 		n.closers = append(n.closers, func() { ln.Close() })
 		n.listeners[i] = &listener{name: l.name, Listener: ln, tls: tls}
 	}
@@ -209,9 +211,10 @@ func (n *node) answer(traces *tracing, certificate *certificate) error {
 			ErrorLog: slog.NewLogLogger(log.With("listener", l.name).Handler(), slog.LevelDebug),
 		}
 		if l.tls {
-			l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
+			l.server.TLSConfig = tlsConfig(certificate)
 		}
 	}
+	n.boundConnections()
 	// A stream takes its connection over, which HTTP/2 does not have.
 	n.listeners[0].server.Protocols = new(http.Protocols)
 	n.listeners[0].server.Protocols.SetHTTP1(true)

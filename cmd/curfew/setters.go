@@ -27,6 +27,14 @@ func setText(field func(*config) *string) setter {
 	}
 }
 
+// setChecked takes what check says nothing against.
+func setChecked(field func(*config) *string, check func(string) error) setter {
+	return func(c *config, value string) error {
+		*field(c) = value
+		return check(value)
+	}
+}
+
 func setOneOf(field func(*config) *string, values ...string) setter {
 	return func(c *config, value string) error {
 		if !slices.Contains(values, value) {
@@ -263,6 +271,7 @@ func setFirstLine(field func(*config) *string) setter {
 			return fmt.Errorf("%s is empty", path)
 		}
 		*field(c) = text
+		c.privateFiles = append(c.privateFiles, path)
 		return nil
 	}
 }

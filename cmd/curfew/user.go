@@ -21,13 +21,13 @@ type userCommands struct {
 	Enable  userEnableCommand  `cmd:"" help:"Enable a user again; old tokens stay dead."`
 	Passwd  userPasswdCommand  `cmd:"" help:"Set a user's password, and sign the user out everywhere."`
 	Unlock  userUnlockCommand  `cmd:"" help:"Clear the counts of wrong passwords, sign-ins and renames of a user."`
-	Admin   userAdminCommand   `cmd:"" help:"Make a user an admin, or no admin any more, which signs the user out everywhere."`
+	Admin   userAdminCommand   `cmd:"" help:"Make a user an admin, or no admin any more, which signs out everywhere."`
 	Import  userImportCommand  `cmd:"" help:"Add users with the password hashes of another system."`
 	Delete  userDeleteCommand  `cmd:"" help:"Delete a user and the devices. All tokens die."`
 }
 
 type userAddCommand struct {
-	Name          string `arg:"" help:"User name; case does not matter."`
+	Name          string `arg:"" help:"User name; case does not matter (RFC 8265)."`
 	PasswordStdin bool   `help:"Take the password from standard input; it comes from nowhere else."`
 	Admin         bool   `help:"The user may have tokens for the admin API."`
 	jsonFlag
@@ -188,7 +188,7 @@ func (c *userAdminCommand) Run(p *program) error {
 
 type userDeleteCommand struct {
 	Name string `arg:"" help:"User name."`
-	receiptFlags
+	signOutFlags
 }
 
 func (c *userDeleteCommand) Run(p *program) error {
@@ -196,6 +196,9 @@ func (c *userDeleteCommand) Run(p *program) error {
 		u, err := s.FindUser(p.ctx, c.Name)
 		if err != nil {
 			return naming("user", c.Name, err)
+		}
+		if c.DryRun {
+			return naming("user", c.Name, p.dryRun(s, models.WholeUser(u.ID), "user "+u.Username, c.jsonFlag))
 		}
 		out, err := s.DeleteUser(p.ctx, u.ID, cliActor)
 		if err != nil {
@@ -206,16 +209,20 @@ func (c *userDeleteCommand) Run(p *program) error {
 }
 
 type userImportCommand struct {
-	File   string `arg:"" help:"CSV file with the columns username,password_hash, a header line or none; - is standard input."`
+	File   string `arg:"" help:"CSV file, username,password_hash; a header line or none; - is standard input."`
 	DryRun bool   `help:"Check every line and add nobody."`
 	jsonFlag
 }
 
 // Help says which hashes are taken.
 func (c *userImportCommand) Help() string {
-	return "Hashes: bcrypt, argon2id, argon2i, scrypt and pbkdf2, in PHC or crypt form or as Django writes them. Each " +
-		"is replaced by argon2id at the user's " +
-		"next successful sign-in. Users that exist are skipped. Lines that cannot be used are named and do not stop the " +
+	return "Hashes: bcrypt, argon2id, argon2i, scrypt and pbkdf2, in PHC or crypt form or as Django, passlib, werkzeug, Kratos " +
+		"and Firebase ($firescrypt$ln=MEM_COST,r=ROUNDS,p=1$SALT$HASH$SEPARATOR$SIGNER_KEY) write them. Each is replaced by " +
+		"argon2id at the user's next successful sign-in. bcrypt knows the first 72 bytes of a password only, as in the system " +
+		"that made the hash: a user with a longer one signs in with it, and keeps that hash until the password is changed. " +
+		"Hashes that cost next to nothing (pbkdf2 of less than 1000 rounds) or too much (bcrypt beyond cost 14) are refused. " +
+		"User names differ as in RFC 8265: case, width and the composition of accents make no other name. Users that exist are " +
+		"skipped. Lines that cannot be used are named and do not stop the " +
 		"others; then the exit code is 1."
 }
 
@@ -310,11 +317,11 @@ func (p *program) importUsers(s *models.Store, in io.Reader, result *imported) e
 		if first && strings.EqualFold(name, "username") && strings.EqualFold(hash, "password_hash") {
 			continue
 		}
-		if before, ok := seen[strings.ToLower(name)]; ok {
+		if before, ok := seen[models.UsernameKey(name)]; ok {
 			result.fail(line, fmt.Errorf("the same user is in line %d", before))
 			continue
 		}
-		seen[strings.ToLower(name)] = line
+		seen[models.UsernameKey(name)] = line
 		if err := p.importUser(s, name, hash, result.DryRun); err != nil {
 			switch {
 			case errors.Is(err, models.ErrConflict):

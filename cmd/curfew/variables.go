@@ -2,6 +2,8 @@ package main
 
 import (
 	"time"
+
+	"curfew/internal/password"
 )
 
 // variable is one environment variable.
@@ -142,6 +144,22 @@ var variables = []variable{
 		"HASH_WAIT", "10s", "100ms to 25s",
 		"how long one may wait for that; then it is 503 too",
 		setDuration(100*time.Millisecond, 25*time.Second, func(c *config) *time.Duration { return &c.store.Hash.Wait }),
+	},
+	{
+		"PASSWORD_MIN_LENGTH", "8", "8 to 128",
+		"characters of a new password at least; NIST SP 800-63B asks for 15 where nothing but a password protects",
+		setInt(password.MinLength, password.MaxMinLength, func(c *config) *int { return &c.store.Passwords.MinLength }),
+	},
+	{
+		"PASSWORD_WORDS", "", "words separated by commas, of 4 characters and more",
+		"names of the company and its products, which a new password must not be little more than; the issuer's host is one",
+		setList(func(c *config) *[]string { return &c.store.Passwords.Words }, nil),
+	},
+	{
+		"PASSWORD_BREACH_URL", "", "https://…, or http:// on this machine",
+		"where new passwords are looked up by the first 5 digits of their SHA-1 (the range interface of Have I Been Pwned); " +
+			"no answer within 2 s takes the password; default nowhere",
+		setChecked(func(c *config) *string { return &c.store.Passwords.BreachURL }, password.CheckBreachURL),
 	},
 	{
 		"LIMIT_WINDOW", "15m", "1s to 24h",

@@ -21,6 +21,34 @@ const (
 	maxKey          = 64
 )
 
+// What an imported hash costs at least. Below it a stolen one is as good as the password; bcrypt has no such cost.
+const (
+	minPBKDF2Rounds = 1000 // RFC 8018 section 4.2
+	minTraffic      = 64   // KiB, reckoned like maxTraffic
+)
+
+// checkWorth refuses a hash that is not worth importing. What is stored already goes on to be checked.
+func (p *storedHash) checkWorth() error {
+	switch p.algorithm {
+	case argon2idHash, argon2iHash:
+		if p.memory*p.cost < minTraffic {
+			return fmt.Errorf("%s: m × t is %d: a hash that costs less than %d is worthless", p.algorithm, p.memory*p.cost,
+				minTraffic)
+		}
+	case scryptHash:
+		if kib := uint64(p.kibibytes()) * uint64(p.lanes); kib < minTraffic {
+			return fmt.Errorf("scrypt: N × r × p × 128 is %d KiB: a hash that costs less than %d is worthless", kib,
+				minTraffic)
+		}
+	case pbkdf2SHA1Hash, pbkdf2SHA256Hash, pbkdf2SHA512Hash:
+		if p.cost < minPBKDF2Rounds {
+			return fmt.Errorf("%s: the number of rounds is %d: a hash of less than %d is worthless", p.algorithm, p.cost,
+				minPBKDF2Rounds)
+		}
+	}
+	return nil
+}
+
 // checkCost holds the parameters to the bounds, before they cost anything.
 func (p *storedHash) checkCost() error {
 	within := func(name string, v, low, high uint32) error {

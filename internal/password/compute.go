@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
-	"golang.org/x/crypto/bcrypt"
-	"golang.org/x/crypto/scrypt"
 )
 
 // computeKey is the one place where a password is hashed: bounded (the caller holds a slot and the memory), without a
@@ -26,13 +24,9 @@ func computeKey(p *storedHash, password string) (key []byte, err error) {
 	case argon2iHash:
 		return argon2.Key([]byte(password), p.salt, p.cost, p.memory, uint8(p.lanes), uint32(len(p.key))), nil
 	case scryptHash:
-		return scrypt.Key([]byte(password), p.salt, 1<<p.cost, int(p.block), int(p.lanes), len(p.key))
+		return scryptKey(p, password)
 	case bcryptHash:
-		err := bcrypt.CompareHashAndPassword([]byte(p.encode()), []byte(password[:min(len(password), maxBcryptPassword)]))
-		if errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
-			return nil, nil
-		}
-		return p.key, err
+		return bcryptVerdict(p, password)
 	case pbkdf2SHA1Hash:
 		digest = sha1.New
 	case pbkdf2SHA256Hash:
@@ -48,15 +42,20 @@ func computeKey(p *storedHash, password string) (key []byte, err error) {
 // maxBcryptPassword is how many bytes of a password bcrypt looks at.
 const maxBcryptPassword = 72
 
-// tellsApart is false for a password that the algorithm cannot tell from another one: bcrypt reads 72 bytes, and
+// truncates is true for a password of which bcrypt looks at the beginning only. The systems that we import from mostly
+// cut it off in silence, so its user signs in with the whole of it: it is right if its beginning is. What follows was
+// never looked at, and may be mistyped: such a hash is kept, not made anew of what was typed.
+func (p *storedHash) truncates(password string) bool {
+	return p.algorithm == bcryptHash && p.prehash == noPrehash && len(password) > maxBcryptPassword
+}
+
+// tellsApart is false for a password that the algorithm cannot tell from another one, which no system made: bcrypt
 // repeats what ends with a NUL; HMAC, in pbkdf2 and scrypt, fills up with NULs. Such a password is wrong, whatever was
 // computed.
 func (p *storedHash) tellsApart(password string) bool {
-	switch p.algorithm {
-	case argon2idHash, argon2iHash:
+	switch {
+	case p.algorithm == argon2idHash, p.algorithm == argon2iHash, p.prehash != noPrehash:
 		return true
-	case bcryptHash:
-		return len(password) <= maxBcryptPassword && !strings.Contains(password, "\x00")
 	}
 	return !strings.Contains(password, "\x00")
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,7 +17,10 @@ type storedHash struct {
 	block     uint32 // scrypt: r
 	lanes     uint32 // argon2 and scrypt: p
 	bcryptID  string // bcrypt: 2a, 2b or 2y
+	prehash   prehash
 	salt, key []byte
+
+	separator, signer []byte // Firebase's scrypt: what follows the salt, and what the key encrypts; nil elsewhere
 }
 
 // algorithm is the name that stands first in the PHC string.
@@ -33,17 +37,21 @@ const (
 )
 
 const knownForms = "bcrypt ($2a$, $2b$, $2y$), $argon2id$, $argon2i$, scrypt ($scrypt$, $7$, $s0$), " +
-	"$pbkdf2-sha1$, $pbkdf2-sha256$, $pbkdf2-sha512$, and what Django makes of these: " +
-	"bcrypt$, argon2$, scrypt$, pbkdf2_sha1$, pbkdf2_sha256$"
+	"$pbkdf2-sha1$, $pbkdf2-sha256$, $pbkdf2-sha512$; Django's bcrypt$, bcrypt_sha256$, argon2$, scrypt$, " +
+	"pbkdf2_sha1$, pbkdf2_sha256$; passlib's $bcrypt-sha256$; werkzeug's scrypt: and pbkdf2:; Firebase's $firescrypt$"
 
 // Import checks a password hash that another system made, and returns it in the one form that is stored. It takes
-// bcrypt; argon2id, argon2i, scrypt and pbkdf2 as PHC strings; the crypt forms $7$ (libxcrypt, libsodium) and $s0$
-// (lambdaworks) of scrypt; and Django's forms of all of them. A hash that asks for more memory or time than the bounds
-// allow is refused here rather than at every sign-in. The error says what was wrong and what it must be, and holds no
-// part of the hash but its numbers.
+// bcrypt; argon2id, argon2i, scrypt and pbkdf2 as PHC strings, their parameters in any order; the crypt forms $7$
+// (libxcrypt, libsodium) and $s0$ (lambdaworks) of scrypt; and what Django, passlib, werkzeug, Kratos and Firebase
+// make of these. A hash that asks for more memory or time than the bounds allow is refused here rather than at every
+// sign-in, and so is one that costs so little that it protects nothing. The error says what was wrong and what it must
+// be, and holds no part of the hash but its numbers.
 func Import(s string) (canonical string, err error) {
 	p, err := parse(strings.TrimSpace(s))
 	if err != nil {
+		return "", err
+	}
+	if err := p.checkWorth(); err != nil {
 		return "", err
 	}
 	return p.encode(), nil
@@ -54,9 +62,11 @@ func (p *storedHash) encode() string {
 	b64 := base64.RawStdEncoding.EncodeToString
 	switch p.algorithm {
 	case bcryptHash:
-		b64 := bcryptBase64.EncodeToString
-		return fmt.Sprintf("$%s$%02d$%s%s", p.bcryptID, p.cost, b64(p.salt), b64(p.key))
+		return p.encodeBcrypt()
 	case scryptHash:
+		if p.signer != nil {
+			return p.encodeFirebase()
+		}
 		return fmt.Sprintf("$scrypt$ln=%d,r=%d,p=%d$%s$%s", p.cost, p.block, p.lanes, b64(p.salt), b64(p.key))
 	case argon2idHash, argon2iHash:
 		return fmt.Sprintf("$%s$v=19$m=%d,t=%d,p=%d$%s$%s", p.algorithm, p.memory, p.cost, p.lanes, b64(p.salt), b64(p.key))
@@ -124,6 +134,12 @@ func parseFields(scheme string, fields []string) (*storedHash, error) {
 		return parseArgon2(algorithm(scheme[1:]), fields)
 	case "$scrypt":
 		return parseScrypt(fields)
+	case "$firescrypt":
+		return parseFirebase(fields)
+	case "bcrypt_sha256":
+		return parseBcryptDjango(fields)
+	case "$bcrypt-sha256":
+		return parseBcryptPasslib(fields)
 	case "$7":
 		return parseScryptCrypt(fields)
 	case "$s0":
@@ -138,9 +154,12 @@ func parseFields(scheme string, fields []string) (*storedHash, error) {
 		return parsePBKDF2Django(pbkdf2SHA1Hash, fields)
 	case "pbkdf2_sha256":
 		return parsePBKDF2Django(pbkdf2SHA256Hash, fields)
-	case "$argon2d", "$2", "$2x", "$1", "$5", "$6", "$y", "$gy", "bcrypt_sha256", "$bcrypt-sha256":
+	case "$argon2d", "$2", "$2x", "$1", "$5", "$6", "$y", "$gy":
 		kind := strings.TrimPrefix(scheme, "$")
 		return nil, fmt.Errorf("a password hash of the kind %s is not taken: must be one of %s", kind, knownForms)
+	}
+	if strings.HasPrefix(scheme, "scrypt:") || strings.HasPrefix(scheme, "pbkdf2:") {
+		return parseWerkzeug(scheme, fields)
 	}
 	// It is not repeated: it may be a password.
 	return nil, fmt.Errorf("the password hash is of no known form: must be one of %s", knownForms)
@@ -185,7 +204,7 @@ func parseArgon2(algorithm algorithm, fields []string) (*storedHash, error) {
 	return p.decode(base64.RawStdEncoding, fields[2], fields[3])
 }
 
-// $scrypt$ln=16,r=8,p=1$salt$hash
+// $scrypt$ln=16,r=8,p=1$salt$hash; Kratos writes N itself after ln.
 func parseScrypt(fields []string) (*storedHash, error) {
 	if len(fields) != 3 {
 		return nil, fmt.Errorf("scrypt: must be $scrypt$ln=…,r=…,p=…$salt$hash")
@@ -193,6 +212,11 @@ func parseScrypt(fields []string) (*storedHash, error) {
 	p := &storedHash{algorithm: scryptHash}
 	if err := parameters(scryptHash, fields[0], []string{"ln", "r", "p"}, &p.cost, &p.block, &p.lanes); err != nil {
 		return nil, err
+	}
+	if p.cost >= 64 { // no machine has 2^64 bytes
+		if err := p.setScryptN(p.cost); err != nil {
+			return nil, err
+		}
 	}
 	return p.decode(base64.RawStdEncoding, fields[1], fields[2])
 }
@@ -232,24 +256,10 @@ func parseScryptDjango(fields []string) (*storedHash, error) {
 	if len(fields) != 5 {
 		return nil, fmt.Errorf("scrypt: must be scrypt$N$salt$r$p$hash")
 	}
-	p := &storedHash{algorithm: scryptHash}
-	n, err := number(scryptHash, "N", fields[0])
-	if err != nil {
+	p := &storedHash{salt: []byte(fields[1])}
+	if err := p.setScrypt(fields[0], fields[2], fields[3]); err != nil {
 		return nil, err
 	}
-	for 1<<p.cost < uint64(n) {
-		p.cost++
-	}
-	if uint64(n) != 1<<p.cost {
-		return nil, fmt.Errorf("scrypt: N is no power of two")
-	}
-	if p.block, err = number(scryptHash, "r", fields[2]); err != nil {
-		return nil, err
-	}
-	if p.lanes, err = number(scryptHash, "p", fields[3]); err != nil {
-		return nil, err
-	}
-	p.salt = []byte(fields[1])
 	return p.decode(base64.RawStdEncoding, "", fields[4])
 }
 
@@ -311,23 +321,34 @@ func (p *storedHash) decode(enc *base64.Encoding, salt, key string) (*storedHash
 	return p, nil
 }
 
-// parameters reads "m=65536,t=3,p=4": these names, in this order, and no others.
+// parameters reads "m=65536,t=3,p=4": these names, each once, in any order, and no others.
 func parameters(algorithm algorithm, s string, names []string, values ...*uint32) error {
-	parts := strings.Split(s, ",")
-	if len(parts) != len(names) {
-		return fmt.Errorf("%s: the parameters must be %s", algorithm, strings.Join(names, ", "))
+	texts, err := assignments(algorithm, s, names...)
+	if err != nil {
+		return err
 	}
-	for i, part := range parts {
-		digits, ok := strings.CutPrefix(part, names[i]+"=")
-		if !ok {
-			return fmt.Errorf("%s: the parameters must be %s, in this order", algorithm, strings.Join(names, ", "))
-		}
-		var err error
-		if *values[i], err = number(algorithm, names[i], digits); err != nil {
+	for i, name := range names {
+		if *values[i], err = number(algorithm, name, texts[name]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// assignments reads the same without an opinion on the values.
+func assignments(algorithm algorithm, s string, names ...string) (map[string]string, error) {
+	parts, values := strings.Split(s, ","), map[string]string{}
+	for _, part := range parts {
+		name, value, ok := strings.Cut(part, "=")
+		if _, twice := values[name]; !ok || twice || !slices.Contains(names, name) {
+			break
+		}
+		values[name] = value
+	}
+	if len(parts) != len(names) || len(values) != len(names) {
+		return nil, fmt.Errorf("%s: the parameters must be %s, each once", algorithm, strings.Join(names, ", "))
+	}
+	return values, nil
 }
 
 // number reads a decimal number in its only spelling.

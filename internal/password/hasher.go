@@ -55,9 +55,11 @@ const (
 // a bounded amount of CPU and memory, and whoever comes when the queue is full is told so at once instead of waiting
 // for longer than his client does. It is safe for concurrent use.
 //
-// Passwords are normalised to NFKC before they are hashed (NIST SP 800-63B): the same password typed on a keyboard that
-// composes its accents otherwise is the same password. A hash that was imported may have been made without that, so
-// where the two forms of a password differ, both are tried.
+// Passwords are hashed as the profile OpaqueString of RFC 8265 has them: the same password typed on a keyboard that
+// composes its accents otherwise is the same password. A hash that was imported may have been made without that, and
+// ours were once made of the form NFKC, so where these differ, all are tried. A hash that only fits the form NFKC is
+// not made anew: who typed full-width letters today may have another keyboard tomorrow, and both have to go on
+// fitting.
 //
 // An unknown user costs what a user with a hash of the current parameters costs. A user whose imported hash was not yet
 // replaced costs what that hash asks for, which a clock can see until that user's next successful sign-in; nothing but
@@ -151,7 +153,7 @@ func (h *Hasher) Close() {
 	}
 }
 
-// Hash returns the PHC string to store for a password. It does not ask the policy: see [CheckPolicy].
+// Hash returns the PHC string to store for a password. It does not ask the policy: see [Policy].
 func (h *Hasher) Hash(ctx context.Context, password string) (phc string, err error) {
 	if len(password) > MaxSize {
 		return "", tooLong(len(password))
@@ -164,7 +166,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (phc string, err err
 		return "", err
 	}
 	defer leave()
-	if made.key, err = h.compute(&made, norm.NFKC.String(password)); err != nil {
+	if made.key, err = h.compute(&made, opaque(password)); err != nil {
 		return "", fmt.Errorf("hashing a password: %w", err)
 	}
 	return made.encode(), nil
@@ -187,17 +189,20 @@ func (h *Hasher) Verify(ctx context.Context, phc, password string) (ok, stale bo
 		return false, false, err
 	}
 	defer leave()
-	normal := norm.NFKC.String(password)
-	if ok, err = h.match(stored, normal); err != nil {
-		return false, false, err
-	}
-	asTyped := false
-	if normal != password { // whether the first one fits or not, so that the time tells nothing
-		if asTyped, err = h.match(stored, password); err != nil {
+	ours, compatible := opaque(password), norm.NFKC.String(password)
+	fits := map[string]bool{}
+	for _, form := range []string{ours, password, compatible} {
+		if _, tried := fits[form]; tried {
+			continue
+		}
+		// Whether an earlier one fits or not, so that the time tells nothing.
+		if fits[form], err = h.match(stored, form); err != nil {
 			return false, false, err
 		}
 	}
-	return ok || asTyped, !ok && asTyped || ok && !h.isCurrent(stored), nil
+	ok = fits[ours] || fits[password] || fits[compatible]
+	stale = fits[ours] && !h.isCurrent(stored) || !fits[ours] && fits[password]
+	return ok, stale && !stored.truncates(ours), nil
 }
 
 // VerifyUnknown does for a user that does not exist the work that Verify does for one with a wrong password.

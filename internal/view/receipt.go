@@ -10,8 +10,14 @@ import (
 // SignOut is what a sign-out did.
 type SignOut struct {
 	Revocation *Revocation `json:"revocation"`        // the last event; null if there was nothing to end
-	Count      *int        `json:"count,omitempty"`   // of a client and of everyone it is not counted
+	Count      *int        `json:"count,omitempty"`   // absent for a client and for everyone: one step, nothing is counted
 	Applied    *Applied    `json:"applied,omitempty"` // only if somebody waited for it
+}
+
+// DryRun is what a sign-out would have done.
+type DryRun struct {
+	DryRun bool `json:"dry_run"` // true
+	Count  int  `json:"count"`   // devices that are signed in and would be out; counted at every level
 }
 
 // Applied is a receipt in short: at how many resource servers an event has been applied.

@@ -3,7 +3,6 @@ package web
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -32,7 +31,7 @@ type EngineConfig struct {
 const (
 	requestIDKey = "request_id"
 	loggerKey    = "logger"
-	clientIPKey  = "client_ip"
+	sourceKey    = "source"
 	reasonKey    = "reason" // why it was refused
 	storeKey     = "store"
 	leaveKey     = "leave" // gives back what the request holds, when it has been answered
@@ -49,15 +48,16 @@ func NewEngine(cfg EngineConfig) (*gin.Engine, error) {
 	e.HandleMethodNotAllowed = true
 	e.RedirectTrailingSlash = false
 	e.RedirectFixedPath = false
-	e.RemoteIPHeaders = []string{"X-Forwarded-For"}
-	if err := e.SetTrustedProxies(cfg.TrustedProxies); err != nil {
-		return nil, fmt.Errorf("trusted proxies: %w", err)
+	_ = e.SetTrustedProxies(nil) // gin reads the first line of X-Forwarded-For only; see proxies
+	proxies, err := newProxies(cfg.TrustedProxies, cfg.Logger)
+	if err != nil {
+		return nil, err
 	}
 	policy := API
 	if cfg.TLS {
 		policy = API.With("Strict-Transport-Security", "max-age=31536000")
 	}
-	e.Use(observe(cfg), policy.Middleware)
+	e.Use(observe(cfg, proxies), policy.Middleware)
 	e.NoRoute(Handle(func(*gin.Context) error { return models.ErrNotFound }))
 	e.NoMethod(Handle(func(c *gin.Context) error {
 		return &Problem{
@@ -117,18 +117,17 @@ var (
 
 // observe names the request, logs it, measures it, and turns a panic into an answer. It sees the route's pattern, and why
 // a request was refused, in the words of the answer; never the query, a header's value or a body.
-func observe(cfg EngineConfig) gin.HandlerFunc {
+func observe(cfg EngineConfig, proxies *proxies) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
 		id := c.GetHeader("X-Request-Id")
 		if !requestID.MatchString(id) {
 			id = rand.Text()
 		}
-		ip, _ := models.ParseIP(c.ClientIP())
 		c.Set(requestIDKey, id)
 		c.Set(loggerKey, cfg.Logger)
+		c.Set(sourceKey, proxies.source(c.Request))
 		c.Set(storeKey, cfg.Store)
-		c.Set(clientIPKey, ip)
 		c.Header("X-Request-Id", id)
 		defer func() {
 			if p := recover(); p != nil {
@@ -181,9 +180,6 @@ func knownMethod(m string) string {
 	}
 	return "other"
 }
-
-// ClientIP is the address that the request came from, in its one spelling.
-func ClientIP(c *gin.Context) string { return c.GetString(clientIPKey) }
 
 // Origin is where the request came from.
 func Origin(c *gin.Context) models.Origin {

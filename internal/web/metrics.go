@@ -53,6 +53,8 @@ func (m *Metrics) registerStats(store *models.Store) {
 	counter("curfew_refresh_retries_total",
 		"Refreshes whose predecessor token was a retry: answered with the same successor, or a fresh one.", nil, st.Retries.Load)
 	counter("curfew_refresh_replays_total", "Replays that signed a device out.", nil, st.Replays.Load)
+	counter("curfew_breach_lookups_failed_total", "New passwords that were taken without the look-up of breaches.", nil,
+		store.BreachesUnanswered)
 	for i, level := range models.Levels {
 		counter("curfew_revocations_total", "Revocation events appended by this node.",
 			prometheus.Labels{"level": string(level)}, st.Revocations[i].Load)
