@@ -234,8 +234,10 @@ func TestAuthenticateBrowser_Idle(t *testing.T) {
 		if _, err := k.sqldb.ExecContext(t.Context(), "UPDATE devices SET expires_at = 1"); err != nil {
 			t.Fatal(err)
 		}
-		if k.inBrowser(cookie) || k.inBrowser(cookie) {
-			t.Fatal("an expired session came back to life")
+		for range 2 { // also when it has been looked at
+			if k.inBrowser(cookie) {
+				t.Fatal("an expired session came back to life")
+			}
 		}
 		shared, cookie2, err := k.SignInBrowser(t.Context(), BrowserSignIn{
 			User: u, ClientID: ClientBrowser, Name: "x", Most: time.Hour, Origin: origin,

@@ -18,7 +18,9 @@ func TestRedirectURI(t *testing.T) {
 			}
 		}
 	}
-	for _, uri := range []string{"com.example.app:/cb", "com.example.app://cb", "com.example.app:/", "com.example-2.app:/cb?x"} {
+	for _, uri := range []string{
+		"com.example.app:/cb", "com.example.app://cb", "com.example.app:/", "com.example-2.app:/cb?x",
+	} {
 		if err := public.checkRedirectURI(uri); err != nil {
 			t.Errorf("%s: %v", uri, err)
 		}
@@ -28,17 +30,24 @@ func TestRedirectURI(t *testing.T) {
 	}
 	for _, uri := range []string{
 		"", " ", "/cb", "cb", "//app.example/cb", "app.example/cb", "https:", "https:/cb", "https://", "https:///cb",
-		"https:app.example", "https://:443/cb", "https://app.example/cb#", "https://app.example/cb#x", "HTTPS://app.example/cb",
-		"https://APP.example/cb", "https://user@app.example/cb", "https://user:pw@app.example/cb", "https://@app.example/cb",
+		"https:app.example", "https://:443/cb", "https://app.example/cb#", "https://app.example/cb#x",
+		"HTTPS://app.example/cb",
+		"https://APP.example/cb", "https://user@app.example/cb", "https://user:pw@app.example/cb",
+		"https://@app.example/cb",
 		"https://app.example:/cb", "https://app.example:0/cb", "https://app.example:65536/cb", "https://app.example:080/cb",
 		"https://app.example:x/cb", "https://*.example/cb", "https://app.example/*", "https://bücher.example/cb",
 		"https://app..example/cb", "https://.example/cb", "https://app.example./cb", "https://app.example/c b",
 		"https://app.example/\ncb", `https://app.example\cb`, "https://app.example/\x00", "https://[::1/cb", "https://[127.0.0.1]/cb",
-		"https://[::FFFF:1]/cb", "http://app.example/cb", "http://127.0.0.1.evil.example/cb", "http://localhost.evil.example/cb",
-		"http://localhost./cb", "http://127.1/cb", "http://0.0.0.0/cb", "http://[::ffff:127.0.0.1]/cb", "http://127.0.0.2/cb",
-		"http://LOCALHOST/cb", "http://localhost@evil.example/cb", "javascript:alert(1)", "javascript://app.example/%0aalert(1)",
-		"data:text/html,x", "vbscript:x", "file:///etc/passwd", "ftp://app.example/cb", "about:blank", "blob:https://app.example/x",
-		"myapp:/cb", "myapp://cb", "urn:ietf:wg:oauth:2.0:oob", "com.example.app:cb", "com.example.app:", "com.example.app:/cb#x",
+		"https://[::FFFF:1]/cb", "http://app.example/cb", "http://127.0.0.1.evil.example/cb",
+		"http://localhost.evil.example/cb",
+		"http://localhost./cb", "http://127.1/cb", "http://0.0.0.0/cb", "http://[::ffff:127.0.0.1]/cb",
+		"http://127.0.0.2/cb",
+		"http://LOCALHOST/cb", "http://localhost@evil.example/cb", "javascript:alert(1)",
+		"javascript://app.example/%0aalert(1)",
+		"data:text/html,x", "vbscript:x", "file:///etc/passwd", "ftp://app.example/cb", "about:blank",
+		"blob:https://app.example/x",
+		"myapp:/cb", "myapp://cb", "urn:ietf:wg:oauth:2.0:oob", "com.example.app:cb",
+		"com.example.app:", "com.example.app:/cb#x",
 		"Com.Example.App:/cb", "com..app:/cb", ".example:/cb", "com.:/cb", "com.example.app:/*", "javascript.:alert(1)",
 	} {
 		if err := public.checkRedirectURI(uri); !errors.Is(err, ErrInvalid) {
@@ -49,7 +58,8 @@ func TestRedirectURI(t *testing.T) {
 
 func TestWebOrigin(t *testing.T) {
 	for _, origin := range []string{
-		"https://app.example", "https://app.example:8443", "http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:3000",
+		"https://app.example", "https://app.example:8443", "http://localhost:3000",
+		"http://127.0.0.1:8080", "http://[::1]:3000",
 		"https://xn--bcher-kva.example", "http://app.test:81", "https://app.example:80", "http://app.example:443",
 	} {
 		if err := CheckWebOrigin(origin); err != nil {
@@ -58,8 +68,10 @@ func TestWebOrigin(t *testing.T) {
 	}
 	for _, origin := range []string{
 		"", "*", "null", "NULL", "app.example", "//app.example", "https://", "https:", "https://*", "https://*.example",
-		"https://app.example/", "https://app.example/login", "https://app.example?", "https://app.example#", "https://APP.example",
-		"HTTPS://app.example", "https://app.example:443", "http://app.example:80", "https://app.example:", "https://app.example:0",
+		"https://app.example/", "https://app.example/login", "https://app.example?",
+		"https://app.example#", "https://APP.example",
+		"HTTPS://app.example", "https://app.example:443", "http://app.example:80",
+		"https://app.example:", "https://app.example:0",
 		"https://user@app.example", "https://app.example.", "https://bücher.example", "ftp://app.example", "file://",
 		"javascript://app.example", "https://app.example https://b.example", "https://app.example,https://b.example",
 		"https://app.example\n", " https://app.example", "https://[::1", "http://[0:0:0:0:0:0:0:1]:3000",
@@ -72,7 +84,8 @@ func TestWebOrigin(t *testing.T) {
 
 func TestResourceURI(t *testing.T) {
 	for _, uri := range []string{
-		"https://api.example", "https://api.example/orders?tenant=1", "http://127.0.0.1:9000/", "urn:example:orders", "api://orders",
+		"https://api.example", "https://api.example/orders?tenant=1", "http://127.0.0.1:9000/",
+		"urn:example:orders", "api://orders",
 	} {
 		if err := checkResource(uri); err != nil {
 			t.Errorf("%s: %v", uri, err)

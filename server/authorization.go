@@ -152,7 +152,8 @@ func (a *authorization) read(q url.Values) (err error) {
 			return a.refuse("invalid_request", "a parameter is there more than once")
 		}
 	}
-	for _, name := range []string{"request", "request_uri", "registration"} { // OpenID Connect Core sections 3.1.2.6, 7.2.1
+	// OpenID Connect Core sections 3.1.2.6 and 7.2.1.
+	for _, name := range []string{"request", "request_uri", "registration"} {
 		if q.Get(name) != "" {
 			return a.refuse(name+"_not_supported", "the parameter is not supported")
 		}
@@ -196,7 +197,8 @@ func (a *authorization) read(q url.Values) (err error) {
 	return nil
 }
 
-// readChallenge: RFC 7636, S256 alone. Without a method it would be plain, which anybody who sees the request can answer.
+// readChallenge: RFC 7636, S256 alone. Without a method it would be plain, which anybody who sees the request can
+// answer.
 func (a *authorization) readChallenge(q url.Values) error {
 	challenge, method := q.Get("code_challenge"), q.Get("code_challenge_method")
 	switch {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// RFC 9700 section 4.1.3, RFC 6749 section 3.1.2: a redirect URI is one of those registered, to the letter. Anything else
-// is a page, and leads nowhere.
+// RFC 9700 section 4.1.3, RFC 6749 section 3.1.2: a redirect URI is one of those registered, to the letter. Anything
+// else is a page, and leads nowhere.
 func TestAuthorize_RedirectURI(t *testing.T) {
 	forEachBrowser(t, func(t *testing.T, k *kit) {
 		b := k.browser()
@@ -17,14 +17,17 @@ func TestAuthorize_RedirectURI(t *testing.T) {
 			"https://app.example/callback/", "https://app.example/callback/more", "https://app.example/callbackmore",
 			"https://app.example/call", "https://app.example/Callback", "https://APP.example/callback",
 			"HTTPS://app.example/callback", "http://app.example/callback", "https://app.example:443/callback",
-			"https://app.example:8443/callback", "https://user@app.example/callback", "https://app.example@evil.test/callback",
+			"https://app.example:8443/callback", "https://user@app.example/callback",
+			"https://app.example@evil.test/callback",
 			"https://app.example/callback#", "https://app.example/callback#x", "https://app.example/callback?",
 			"https://app.example/callback?x=1", "https://app.example/%63allback", "https://app.example/x/../callback",
 			"https://app.example/%2e%2e/callback", "https://app.example/.%2fcallback", "https://app.example//callback",
-			"https://app.example./callback", "https://app.example.evil.test/callback", "https://evil.test/https://app.example/callback",
+			"https://app.example./callback", "https://app.example.evil.test/callback",
+			"https://evil.test/https://app.example/callback",
 			"https://evilapp.example/callback", "https://app.example\\@evil.test/callback", "https://app.example/callback\t",
 			" https://app.example/callback", "https://app.example/callback ", "https://app.example/callback\r\nX: y",
-			"https://аpp.example/callback", "https://xn--pp-8cd.example/callback", "https://app.example/callback,https://evil.test",
+			"https://аpp.example/callback", "https://xn--pp-8cd.example/callback",
+			"https://app.example/callback,https://evil.test",
 			"https://app.example/callback https://evil.test", "javascript:alert(1)", "javascript://app.example/callback",
 			"data:text/html,x", "vbscript:x", "file:///etc/passwd", "about:blank", "blob:https://app.example/x",
 			"app.example:/callback", "urn:ietf:wg:oauth:2.0:oob", "http://127.0.0.1/callback", "http://localhost/callback",
@@ -33,27 +36,33 @@ func TestAuthorize_RedirectURI(t *testing.T) {
 			k.wantPage("app "+uri, b.get(authorizeURL("app", "redirect_uri", uri)), 400, "This link leads to the wrong place")
 		}
 		for _, uri := range []string{
-			"http://127.0.0.1:8080/callback/", "http://127.0.0.1:8080/", "http://127.0.0.1:8080", "http://127.0.0.1:/callback",
+			"http://127.0.0.1:8080/callback/", "http://127.0.0.1:8080/", "http://127.0.0.1:8080",
+			"http://127.0.0.1:/callback",
 			"http://127.0.0.1:0/callback", "http://127.0.0.1:65536/callback", "http://127.0.0.1:080/callback",
 			"http://127.0.0.1:-1/callback", "http://127.0.0.1:99999999999/callback", "http://127.0.0.1:80@evil.test/callback",
 			"http://127.0.0.1@evil.test/callback", "http://u@127.0.0.1:1/callback", "http://127.0.0.1.evil.test:1/callback",
 			"http://127.0.0.1:1.evil.test/callback", "http://127.0.0.2:1/callback", "http://127.1:1/callback",
-			"http://2130706433/callback", "http://0x7f000001/callback", "https://127.0.0.1:1/callback", "http://localhost:1/callback",
+			"http://2130706433/callback", "http://0x7f000001/callback", "https://127.0.0.1:1/callback",
+			"http://localhost:1/callback",
 			"http://127.0.0.1:1/callback?x", "http://127.0.0.1:1/callback#x", "http://127.0.0.1:1\\callback",
-			"http://127.0.0.1:1/%63allback", "http://[::1]:7777/cb", "http://[::1]:7777/cb?x=2", "http://[0:0:0:0:0:0:0:1]:1/cb?x=1",
+			"http://127.0.0.1:1/%63allback", "http://[::1]:7777/cb", "http://[::1]:7777/cb?x=2",
+			"http://[0:0:0:0:0:0:0:1]:1/cb?x=1",
 			"http://[::ffff:127.0.0.1]/callback", "http://[::1%25lo]:1/cb?x=1", "http://LOCALHOST:1", "http://localhost:1/",
-			"http://localhost.evil.test", "http://localhost:1?x", "com.example.app:/cb/", "com.example.app://cb", "com.example.app:cb",
+			"http://localhost.evil.test", "http://localhost:1?x", "com.example.app:/cb/", "com.example.app://cb",
+			"com.example.app:cb",
 			"COM.example.app:/cb", "https://cli.example:1", "https://cli.example/",
 		} {
 			k.wantPage("cli "+uri, b.get(authorizeURL("cli", "redirect_uri", uri)), 400, "This link leads to the wrong place")
 		}
 		// RFC 8252 section 7.3: any port of a loopback one.
 		for _, uri := range []string{
-			cliURI, "http://127.0.0.1:1/callback", "http://127.0.0.1:65535/callback", "http://[::1]/cb?x=1", "http://[::1]:8/cb?x=1",
+			cliURI, "http://127.0.0.1:1/callback", "http://127.0.0.1:65535/callback", "http://[::1]/cb?x=1",
+			"http://[::1]:8/cb?x=1",
 			"http://localhost", "http://localhost:51004", "com.example.app:/cb",
 		} {
 			a := b.submit(b.get(authorizeURL("cli", "redirect_uri", uri)), "choice", "continue")
-			if got := a.header.Get("Location"); a.status != 303 || !strings.HasPrefix(got, uri) || !strings.Contains(got, "code=") {
+			if got := a.header.Get("Location"); a.status != 303 || !strings.HasPrefix(got, uri) ||
+				!strings.Contains(got, "code=") {
 				t.Errorf("%s: %d %q", uri, a.status, got)
 			}
 		}
@@ -68,13 +77,25 @@ func TestAuthorize_RedirectURI(t *testing.T) {
 func TestAuthorize_Client(t *testing.T) {
 	forEachBrowser(t, func(t *testing.T, k *kit) {
 		b := k.browser()
-		for _, id := range []string{"", "nobody", "App", "app ", "curfew", "curfew-console", "app\x00", "\xff", strings.Repeat("a", 5000)} {
+		for _, id := range []string{
+			"", "nobody", "App", "app ", "curfew", "curfew-console", "app\x00", "\xff", strings.Repeat("a", 5000),
+		} {
 			k.wantPage("client "+id, b.get(authorizeURL("app", "client_id", id)), 400, "We do not know this app")
 		}
 		k.wantPage("two clients", b.get(authorizeURL("app")+"&client_id=evil"), 400, "It says the same thing twice")
-		k.wantPage("one without redirect URIs", b.get(authorizeURL("app", "client_id", "web")), 400, "leads to the wrong place")
+		k.wantPage(
+			"one without redirect URIs",
+			b.get(authorizeURL("app", "client_id", "web")),
+			400,
+			"leads to the wrong place",
+		)
 		k.wantPage("nothing at all", b.get(pathAuthorize), 400, "We do not know this app")
-		k.wantPage("too long", b.get(authorizeURL("app", "state", strings.Repeat("s", maxAuthorization))), 400, "We cannot use this link")
+		k.wantPage(
+			"too long",
+			b.get(authorizeURL("app", "state", strings.Repeat("s", maxAuthorization))),
+			400,
+			"We cannot use this link",
+		)
 		hostile := b.get(authorizeURL("app", "client_id", `"><script>alert(1)</script>`))
 		if strings.Contains(string(hostile.body), "<script>alert") {
 			t.Errorf("markup of the request in the page: %s", hostile.body)
@@ -115,7 +136,10 @@ func TestAuthorize_ErrorsGoBack(t *testing.T) {
 				{"malformed scope", "app", authorizeURL("app", "scope", "settings  profile"), "invalid_scope"},
 				{"two scopes", "app", authorizeURL("app", "scope", "settings") + "&scope=profile", "invalid_request"},
 				{"resource", "app", authorizeURL("app", "resource", "https://evil.test"), "invalid_target"},
-				{"second resource", "app", authorizeURL("app", "resource", "https://orders.example") + "&resource=x", "invalid_target"},
+				{
+					"second resource", "app", authorizeURL("app", "resource", "https://orders.example") + "&resource=x",
+					"invalid_target",
+				},
 				{"prompt", "app", authorizeURL("app", "prompt", "sing"), "invalid_request"},
 				{"none and login", "app", authorizeURL("app", "prompt", "none login"), "invalid_request"},
 				{"max_age", "app", authorizeURL("app", "max_age", "-1"), "invalid_request"},
@@ -133,7 +157,8 @@ func TestAuthorize_ErrorsGoBack(t *testing.T) {
 				k.wantBack(tc.name, b.get(tc.query), uri, tc.code)
 			}
 			a := b.get(authorizeURL("app") + "&state=another")
-			if u, _ := url.Parse(a.header.Get("Location")); u.Query().Get("error") != "invalid_request" || u.Query().Has("state") {
+			if u, _ := url.Parse(a.header.Get("Location")); u.Query().Get("error") != "invalid_request" ||
+				u.Query().Has("state") {
 				t.Errorf("two states: %d %v", a.status, a.header)
 			}
 		}
@@ -155,9 +180,19 @@ func TestAuthorize_Post(t *testing.T) {
 		k.code(b.get(location))
 		a = b.do("POST", pathAuthorize, query+"&redirect_uri=https://evil.test", elsewhere...)
 		k.wantPage("two redirect URIs", b.get(a.header.Get("Location")), 400, "It says the same thing twice")
-		k.wantPage("in the address", b.do("POST", pathAuthorize+"?state=x", query, elsewhere...), 400, "We cannot use this link")
+		k.wantPage(
+			"in the address",
+			b.do("POST", pathAuthorize+"?state=x", query, elsewhere...),
+			400,
+			"We cannot use this link",
+		)
 		k.wantPage("nothing", b.do("POST", pathAuthorize, "", elsewhere...), 400, "We cannot use this link")
-		k.wantPage("too long", b.do("POST", pathAuthorize, strings.Repeat("x", 1<<20), elsewhere...), 400, "We cannot use this link")
+		k.wantPage(
+			"too long",
+			b.do("POST", pathAuthorize, strings.Repeat("x", 1<<20), elsewhere...),
+			400,
+			"We cannot use this link",
+		)
 		k.wantPage("malformed", b.do("POST", pathAuthorize, "a=%zz", elsewhere...), 400, "We cannot use this link")
 	})
 }
@@ -177,7 +212,12 @@ func TestAuthorize_Prompt(t *testing.T) {
 		k.code(b.get(authorizeURL("app", "prompt", "none")))
 		k.code(b.get(authorizeURL("app", "max_age", "3600")))
 		k.wantBack("an app on the device", b.get(authorizeURL("cli", "prompt", "none")), cliURI, "interaction_required")
-		k.wantBack("none and at once", b.get(authorizeURL("app", "prompt", "none", "max_age", "0")), appURI, "login_required")
+		k.wantBack(
+			"none and at once",
+			b.get(authorizeURL("app", "prompt", "none", "max_age", "0")),
+			appURI,
+			"login_required",
+		)
 		for _, pairs := range [][]string{{"prompt", "login"}, {"max_age", "0"}, {"prompt", "login", "max_age", "0"}} {
 			page := b.get(authorizeURL("app", pairs...))
 			k.wantPage(strings.Join(pairs, " "), page, 200, "Sign in to The App")

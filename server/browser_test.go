@@ -45,7 +45,8 @@ func (k *kit) apps() {
 		},
 	})
 	k.client(models.NewClient{
-		ID: "shop", Secret: apiSecret, Grants: grants, Scopes: scopes, RedirectURIs: []string{shopURI}, PKCE: models.PKCEOptional,
+		ID: "shop", Secret: apiSecret, Grants: grants, Scopes: scopes, RedirectURIs: []string{shopURI},
+		PKCE: models.PKCEOptional,
 	})
 }
 

@@ -16,8 +16,8 @@ import (
 // origin which may not ask is refused before anything is looked at or made. A browser that blocks the answer has sent
 // the request all the same.
 
-// scriptRoutes are the routes that pages of other origins may ask, and with which methods. Documents are for everybody by
-// their group's policy; the rest is for nobody.
+// scriptRoutes are the routes that pages of other origins may ask, and with which methods. Documents are for
+// everybody by their group's policy; the rest is for nobody.
 var scriptRoutes = []struct {
 	path    string // the whole path, or what it begins with if it ends with a slash
 	methods string
@@ -61,8 +61,8 @@ func (p script) isOf(client *models.Client) bool { return p.own || client.HasOri
 // mayAsk tells whether a request for the client may go on. No Origin: whoever sent it is no page.
 func (p script) mayAsk(client *models.Client) bool { return !p.there || p.trusted || p.isOf(client) }
 
-// browsers answers preflights, and holds requests with an access token to the rule. Those with a form are held to it by
-// [Server.clientOfRequest], which has to read the form first.
+// browsers answers preflights, and holds requests with an access token to the rule. Those with a form are held
+// to it by [Server.clientOfRequest], which has to read the form first.
 func (s *Server) browsers(c *gin.Context) {
 	path := c.Request.URL.Path
 	for _, route := range scriptRoutes {
@@ -140,8 +140,8 @@ func (s *Server) allowBearer(c *gin.Context, p script) error {
 	return err
 }
 
-// clientOfRequest is [clientCredentials] for an endpoint that pages may ask, and holds the request to the origins of the
-// client that it names, which is not authenticated yet and may not exist.
+// clientOfRequest is [clientCredentials] for an endpoint that pages may ask, and holds the request to the
+// origins of the client that it names, which is not authenticated yet and may not exist.
 func (s *Server) clientOfRequest(c *gin.Context) (models.ClientCredentials, error) {
 	in, wrong := clientCredentials(c)
 	if p := s.scriptOf(c.Request); p.there {
@@ -164,7 +164,8 @@ func (s *Server) holdToOrigin(c *gin.Context, client *models.Client) error {
 	return nil
 }
 
-// allow tells whether the page may ask for the client, or for any if none could be named, and lets it read the answer.
+// allow tells whether the page may ask for the client, or for any if none could be named, and lets it read the
+// answer.
 func (s *Server) allow(c *gin.Context, p script, clientID string) (bool, error) {
 	if p.own {
 		return true, nil
@@ -205,11 +206,12 @@ func howToAllow(p script, clientID string) string {
 	}
 	origin := p.origin
 	if models.CheckWebOrigin(origin) != nil {
-		return "the request comes from a page whose Origin cannot be allowed (null, more than one, or no origin as browsers " +
-			"write it); one like https://app.example can: curfew client set " + clientID + " --origins https://app.example"
+		return "the request comes from a page whose Origin cannot be allowed (null, more than one, or none as " +
+			"browsers write it); one like https://app.example can: curfew client set " + clientID +
+			" --origins https://app.example"
 	}
-	return "pages of " + origin + " may not ask for this client; to allow it beside those that it has: curfew client set " +
-		clientID + " --origins " + origin
+	return "pages of " + origin + " may not ask for this client; to allow it beside those that it has: " +
+		"curfew client set " + clientID + " --origins " + origin
 }
 
 // originOf is the origin of the issuer, as browsers write it.

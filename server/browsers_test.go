@@ -29,8 +29,8 @@ func (k *kit) browserClients() {
 // page posts a form as a page of an origin does.
 func (k *kit) page(origin, path string, headers []string, pairs ...string) *answer {
 	k.t.Helper()
-	r := k.request("POST", path, encoded(pairs), append([]string{"Content-Type", formType, "Origin", origin}, headers...)...)
-	return k.do(r)
+	headers = append([]string{"Content-Type", formType, "Origin", origin}, headers...)
+	return k.do(k.request("POST", path, encoded(pairs), headers...))
 }
 
 func encoded(pairs []string) string {
@@ -118,7 +118,8 @@ func TestBrowsers_ForeignOrigin(t *testing.T) {
 		g := k.page(appOrigin, "/oauth2/token", nil, signInForm("spa")...)
 		before, devices := k.state(), k.devices()
 		for _, origin := range []string{
-			foreign, otherOrigin, "null", "", appOrigin + "/", appOrigin + "/login", "https://APP.example", "HTTPS://app.example",
+			foreign, otherOrigin, "null", "", appOrigin + "/", appOrigin + "/login", "https://APP.example",
+			"HTTPS://app.example",
 			appOrigin + ":443", "http://app.example", "https://app.example.evil.example", "https://sub.app.example",
 			"https://evil.example, " + appOrigin, appOrigin + " ",
 		} {
@@ -169,7 +170,7 @@ func TestBrowsers_ForeignOrigin(t *testing.T) {
 		if after := k.state(); after != before || k.devices() != devices {
 			t.Errorf("something changed: %s, was %s; %d devices, were %d", after, before, k.devices(), devices)
 		}
-		if a := k.do(k.request("GET", "/settings/devices", "", "Authorization", "Bearer "+g.str("access_token"))); a.status != 200 {
+		if a := k.bearer("GET", "/settings/devices", g.str("access_token"), ""); a.status != 200 {
 			t.Errorf("the device suffered: %d %s", a.status, a.body)
 		}
 	})
@@ -226,8 +227,8 @@ func TestBrowsers_Preflight(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		k.browserClients()
 		k.client(models.NewClient{
-			ID: "keeper", Public: true, Grants: []string{"password", "refresh_token"}, Origins: []string{"https://keeper.example"},
-			RefreshCookie: true,
+			ID: "keeper", Public: true, Grants: []string{"password", "refresh_token"}, RefreshCookie: true,
+			Origins: []string{"https://keeper.example"},
 		})
 		for _, path := range []string{
 			"/oauth2/token", "/oauth2/revoke", "/settings/devices", "/settings/devices/current", "/settings/password",
@@ -275,7 +276,8 @@ func TestBrowsers_ChangesActAtOnce(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		k.browserClients()
 		set := func(origins ...string) {
-			if _, err := k.store.UpdateClient(t.Context(), "spa", models.ClientPatch{Origins: &origins}, models.Actor{}); err != nil {
+			change := models.ClientPatch{Origins: &origins}
+			if _, err := k.store.UpdateClient(t.Context(), "spa", change, models.Actor{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -302,7 +304,8 @@ func TestBrowsers_ChangesActAtOnce(t *testing.T) {
 		if _, err := k.store.DeleteClient(t.Context(), "spa", models.Actor{}); err != nil {
 			t.Fatal(err)
 		}
-		a := k.do(k.request("GET", "/settings/devices", "", "Origin", appOrigin, "Authorization", "Bearer "+g.str("access_token")))
+		a := k.do(k.request("GET", "/settings/devices", "", "Origin", appOrigin,
+			"Authorization", "Bearer "+g.str("access_token")))
 		if got := asked(appOrigin); got != [2]int{403, 403} || a.status != 403 {
 			t.Fatalf("deleted: %v, %d", got, a.status)
 		}

@@ -17,13 +17,22 @@ func TestCode_SignsIn(t *testing.T) {
 		id := uuid.NewString()
 		b := k.browser()
 		g := k.exchange("app", b.newCode("app", "scope", "settings"), "device_id", id, "device_name", "My tab")
-		if g.status != 200 || g.str("device_id") != id || g.str("scope") != "settings" || g.header.Get("Cache-Control") != "no-store" {
+		if g.status != 200 || g.str("device_id") != id || g.str("scope") != "settings" ||
+			g.header.Get("Cache-Control") != "no-store" {
 			t.Fatalf("%d %s", g.status, g.body)
 		}
 		if !k.active(g.str("access_token")) {
 			t.Fatal("the access token is dead")
 		}
-		next := k.form("/oauth2/token", "grant_type", "refresh_token", "client_id", "app", "refresh_token", g.str("refresh_token"))
+		next := k.form(
+			"/oauth2/token",
+			"grant_type",
+			"refresh_token",
+			"client_id",
+			"app",
+			"refresh_token",
+			g.str("refresh_token"),
+		)
 		k.wantError("refresh", next, 200, "")
 		list, err := k.store.UserDevices(t.Context(), k.userID("anna"))
 		if err != nil || len(list) != 2 {
@@ -75,14 +84,29 @@ func TestCode_SpentOnce(t *testing.T) {
 			k.wantError(what, a, http.StatusBadRequest, "invalid_grant")
 		}
 		k.wantError("no code", k.exchange("app", ""), http.StatusBadRequest, "invalid_request")
-		k.wantError("a device_id that is none", k.exchange("app", code, "device_id", "x"), http.StatusBadRequest, "invalid_request")
-		k.wantError("a resource", k.exchange("app", code, "resource", "https://evil.test"), http.StatusBadRequest, "invalid_target")
+		k.wantError(
+			"a device_id that is none",
+			k.exchange("app", code, "device_id", "x"),
+			http.StatusBadRequest,
+			"invalid_request",
+		)
+		k.wantError(
+			"a resource",
+			k.exchange("app", code, "resource", "https://evil.test"),
+			http.StatusBadRequest,
+			"invalid_target",
+		)
 		if after := k.state(); after != before {
 			t.Errorf("something changed: %s, was %s", after, before)
 		}
 		g := k.exchange("app", code, "redirect_uri", "") // it may be missing where PKCE was used
 		k.wantError("the right one", g, 200, "")
-		k.wantError("wrong, after it was spent", k.exchange("app", code, "code_verifier", testVerifier+"x"), 400, "invalid_grant")
+		k.wantError(
+			"wrong, after it was spent",
+			k.exchange("app", code, "code_verifier", testVerifier+"x"),
+			400,
+			"invalid_grant",
+		)
 		if !k.active(g.str("access_token")) {
 			t.Error("a presentation that does not fit has signed the device out")
 		}
@@ -161,9 +185,24 @@ func TestCode_WithoutPKCE(t *testing.T) {
 		plain := []string{"code_challenge", "", "code_challenge_method", ""}
 		code := b.newCode("shop", plain...)
 		k.wantError("a verifier without a challenge", k.exchange("shop", code), 400, "invalid_grant")
-		k.wantError("no redirect URI", k.exchange("shop", code, "code_verifier", "", "redirect_uri", ""), 400, "invalid_grant")
-		k.wantError("our placeholder", k.exchange("shop", code, "code_verifier", "", "redirect_uri", noRedirectURI), 400, "invalid_grant")
-		k.wantError("wrong secret", k.exchange("shop", code, "code_verifier", "", "client_secret", "wrong"), 401, "invalid_client")
+		k.wantError(
+			"no redirect URI",
+			k.exchange("shop", code, "code_verifier", "", "redirect_uri", ""),
+			400,
+			"invalid_grant",
+		)
+		k.wantError(
+			"our placeholder",
+			k.exchange("shop", code, "code_verifier", "", "redirect_uri", noRedirectURI),
+			400,
+			"invalid_grant",
+		)
+		k.wantError(
+			"wrong secret",
+			k.exchange("shop", code, "code_verifier", "", "client_secret", "wrong"),
+			401,
+			"invalid_client",
+		)
 		k.wantError("right", k.exchange("shop", code, "code_verifier", ""), 200, "")
 		k.wantError("with PKCE all the same", k.exchange("shop", b.newCode("shop")), 200, "")
 		stripped := b.newCode("shop")
@@ -184,7 +223,8 @@ func TestCode_Resource(t *testing.T) {
 			return strings.TrimSpace(string(in.body))
 		}
 		all := audience(k.exchange("app", k.code(b.get(two))))
-		if !strings.Contains(all, "https://orders.example") || !strings.Contains(all, "https://stock.example") || strings.Contains(all, "settings") {
+		if !strings.Contains(all, "https://orders.example") || !strings.Contains(all, "https://stock.example") ||
+			strings.Contains(all, "settings") {
 			t.Errorf("%s", all)
 		}
 		one := audience(k.exchange("app", k.code(b.get(two)), "resource", "https://stock.example"))

@@ -13,8 +13,8 @@ import (
 	"curfew/models"
 )
 
-// The two cookies of the pages. Both are of this host alone and never seen by a script. How long a browser keeps them is
-// said as a length (Max-Age), so that its clock does not matter; whether they are worth anything, the database says.
+// The two cookies of the pages. Both are of this host alone and never seen by a script. How long a browser keeps them
+// is said as a length (Max-Age), so that its clock does not matter; whether they are worth anything, the database says.
 const (
 	// sessionCookie is the browser session: new at every sign-in, opens pages and no API.
 	sessionCookie = "__Host-curfew"

@@ -15,7 +15,8 @@ import (
 	"curfew/internal/web"
 )
 
-// The pages: what they share. A page's handler fills a struct of the package pages, or leaves its error to [Server.page].
+// The pages: what they share. A page's handler fills a struct of the package pages, or leaves its error to
+// [Server.page].
 
 // pageRoutes are the routes for browsers. Nothing is kept in the server between two requests: what a form is about
 // travels in its hidden fields, and is looked at again when it comes.
@@ -102,7 +103,10 @@ func (s *Server) checkHost(c *gin.Context) error {
 		return nil
 	}
 	return &pageError{status: http.StatusForbidden, page: pages.Error{
-		Code: "host", Details: []pages.Detail{{Name: "Host", Value: shown(c.Request.Host)}, {Name: "CURFEW_ISSUER", Value: s.issuer}},
+		Code: "host", Details: []pages.Detail{{Name: "Host", Value: shown(c.Request.Host)}, {
+			Name:  "CURFEW_ISSUER",
+			Value: s.issuer,
+		}},
 	}}
 }
 
@@ -134,7 +138,8 @@ const maxPageForm = 32 << 10
 func readPageForm(c *gin.Context) (url.Values, error) {
 	wrong := &pageError{status: http.StatusBadRequest, page: pages.Error{Code: "request"}}
 	r := c.Request
-	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != formType || r.URL.RawQuery != "" {
+	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != formType ||
+		r.URL.RawQuery != "" {
 		return nil, wrong
 	}
 	r.Body = http.MaxBytesReader(c.Writer, r.Body, maxPageForm)
@@ -142,7 +147,8 @@ func readPageForm(c *gin.Context) (url.Values, error) {
 		return nil, wrong
 	}
 	for name, values := range r.PostForm {
-		if len(values) > 1 || !utf8.ValidString(name) || !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0) {
+		if len(values) > 1 || !utf8.ValidString(name) || !utf8.ValidString(values[0]) ||
+			strings.ContainsRune(values[0], 0) {
 			return nil, wrong
 		}
 	}

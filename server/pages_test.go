@@ -24,7 +24,10 @@ func TestPages_Host(t *testing.T) {
 			client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 			return k.doWith(&client, r)
 		}
-		for _, host := range []string{"auth.example", "auth.example:8080", "192.0.2.1", "10.0.0.1:80", "localhost.evil.test", "evil-localhost", "[2001:db8::1]:1"} {
+		for _, host := range []string{
+			"auth.example", "auth.example:8080", "192.0.2.1", "10.0.0.1:80", "localhost.evil.test", "evil-localhost",
+			"[2001:db8::1]:1",
+		} {
 			for _, path := range []string{"/sign-in", "/sign-out", "/account", authorizeURL("app")} {
 				k.wantPage(host, ask(host, "GET", path), 403, "This server was reached without TLS, by a name.")
 			}
@@ -59,7 +62,8 @@ func TestPages_Assets(t *testing.T) {
 			if strings.HasPrefix(part, "/pages/") {
 				found++
 				for _, method := range []string{"GET", "HEAD"} {
-					if a := b.do(method, part, ""); a.status != 200 || !strings.Contains(a.header.Get("Cache-Control"), "immutable") {
+					if a := b.do(method, part, ""); a.status != 200 ||
+						!strings.Contains(a.header.Get("Cache-Control"), "immutable") {
 						t.Errorf("%s %s: %d %v", method, part, a.status, a.header)
 					}
 				}
@@ -93,9 +97,11 @@ func TestPages_Assets(t *testing.T) {
 func TestPages_Off(t *testing.T) {
 	forEachBrowser(t, func(t *testing.T, k *kit) {
 		m := k.do(k.request("GET", "/.well-known/oauth-authorization-server", ""))
-		if m.str("authorization_endpoint") != k.url+pathAuthorize || m.json["authorization_response_iss_parameter_supported"] != true ||
+		if m.str("authorization_endpoint") != k.url+pathAuthorize ||
+			m.json["authorization_response_iss_parameter_supported"] != true ||
 			!contains(m, "response_types_supported", "code") || !contains(m, "code_challenge_methods_supported", "S256") ||
-			!contains(m, "grant_types_supported", "authorization_code") || contains(m, "code_challenge_methods_supported", "plain") {
+			!contains(m, "grant_types_supported", "authorization_code") ||
+			contains(m, "code_challenge_methods_supported", "plain") {
 			t.Errorf("%s", m.body)
 		}
 		k.off()
@@ -106,7 +112,11 @@ func TestPages_Off(t *testing.T) {
 		}
 		m = k.do(k.request("GET", "/.well-known/oauth-authorization-server", ""))
 		if m.str("authorization_endpoint") != "" || contains(m, "response_types_supported", "code") ||
-			contains(m, "grant_types_supported", "authorization_code") || contains(m, "code_challenge_methods_supported", "S256") {
+			contains(
+				m,
+				"grant_types_supported",
+				"authorization_code",
+			) || contains(m, "code_challenge_methods_supported", "S256") {
 			t.Errorf("%s", m.body)
 		}
 	})
@@ -135,8 +145,10 @@ func TestPages_DatabaseAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		for what, a := range map[string]*answer{
-			"authorize": b.get(authorizeURL("app")), "sign-in": b.get("/sign-in"), "sign-out": b.get("/sign-out"), "account": b.get("/account"),
-			"enter": b.signInAs(enter, "anna"), "enter own": own.signInAs(ownPage, "anna"), "out": b.submit(out, "choice", "out"),
+			"authorize": b.get(authorizeURL("app")), "sign-in": b.get("/sign-in"), "sign-out": b.get("/sign-out"),
+			"account": b.get("/account"),
+			"enter":   b.signInAs(enter, "anna"), "enter own": own.signInAs(ownPage, "anna"), "out": b.submit(out, "choice",
+				"out"),
 		} {
 			k.wantPage(what, a, 503, "We cannot reach our database")
 			if a.header.Get("Retry-After") == "" || len(a.header.Values("Set-Cookie")) > 1 {

@@ -6,15 +6,16 @@ import (
 	"testing"
 )
 
-// Whatever is accepted is a registered one, or differs from it in the port of a loopback address and in nothing else; and
-// an answer leads to the same place.
+// Whatever is accepted is a registered one, or differs from it in the port of a loopback address and in nothing else;
+// and an answer leads to the same place.
 func FuzzMayLeadTo(f *testing.F) {
 	const registered = appURI + " " + cliURI + " http://[::1]:7777/cb?x=1 http://localhost com.example.app:/cb"
 	for _, uri := range strings.Fields(registered) {
 		f.Add(uri)
 	}
 	for _, uri := range []string{
-		"http://127.0.0.1:8080/callback", "http://localhost:1@evil.test", "http://[::1]:7777/cb?x=1#", "https://app.example/callback/..",
+		"http://127.0.0.1:8080/callback", "http://localhost:1@evil.test", "http://[::1]:7777/cb?x=1#",
+		"https://app.example/callback/..",
 	} {
 		f.Add(uri)
 	}

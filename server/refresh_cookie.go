@@ -11,11 +11,11 @@ import (
 	"curfew/models"
 )
 
-// The refresh cookie: a browser app on the same site gets its refresh token as a cookie that no script can read. It is
-// worth what the token is worth; where it is taken, the Origin says which page uses it.
+// The refresh cookie: a browser app on the same site gets its refresh token as a cookie that no script can
+// read. It is worth what the token is worth; where it is taken, the Origin says which page uses it.
 
-// refreshCookieName: __Host- keeps other hosts of the same site from setting one of theirs in its place, and asks for the
-// path /.
+// refreshCookieName: __Host- keeps other hosts of the same site from setting one of theirs in its place, and
+// asks for the path /.
 func refreshCookieName(clientID string) string { return "__Host-curfew-rt-" + clientID }
 
 func refreshCookie(clientID, value string, maxAge int) *http.Cookie {

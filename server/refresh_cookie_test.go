@@ -116,7 +116,8 @@ func TestRefreshCookie_Origin(t *testing.T) {
 		b.signIn()
 		before := k.state()
 		for name, headers := range map[string][]string{
-			"no origin": nil, "foreign": {"Origin", foreign}, "null": {"Origin", "null"}, "another client's": {"Origin", appOrigin},
+			"no origin": nil, "foreign": {"Origin", foreign}, "null": {"Origin", "null"},
+			"another client's":               {"Origin", appOrigin},
 			"null, and the browser vouches":  {"Origin", "null", "Sec-Fetch-Site", "same-origin"},
 			"no origin, the browser vouches": {"Sec-Fetch-Site", "same-origin"},
 		} {
@@ -160,7 +161,8 @@ func TestRefreshCookie_OnlyItsClient(t *testing.T) {
 			t.Errorf("%d %s", a.status, a.body)
 		}
 		off := false
-		if _, err := k.store.UpdateClient(t.Context(), "keeper", models.ClientPatch{RefreshCookie: &off}, models.Actor{}); err != nil {
+		change := models.ClientPatch{RefreshCookie: &off}
+		if _, err := k.store.UpdateClient(t.Context(), "keeper", change, models.Actor{}); err != nil {
 			t.Fatal(err)
 		}
 		a := b.post("/oauth2/token", fromKeeper, signInForm("keeper")...)
@@ -216,7 +218,8 @@ func TestRefreshCookie_Settings(t *testing.T) {
 			}
 		}
 		in := b.signIn()
-		if a := ask("DELETE", "/settings/devices?except=current", in.str("access_token"), ""); a.status != 200 || b.keep(a) != nil {
+		others := ask("DELETE", "/settings/devices?except=current", in.str("access_token"), "")
+		if a := others; a.status != 200 || b.keep(a) != nil {
 			t.Errorf("the others: %d %s %v", a.status, a.body, a.header)
 		}
 		was := *b.cookie

@@ -77,7 +77,8 @@ func TestResource(t *testing.T) {
 		}
 		// A sign-in for one of them is not widened by a refresh.
 		narrow := k.form("/oauth2/token", signInForm("shop", "resource", mail)...)
-		if a := refresh(narrow.str("refresh_token"), "resource", orders); a.status != 400 || a.str("error") != "invalid_target" {
+		if a := refresh(narrow.str("refresh_token"), "resource", orders); a.status != 400 ||
+			a.str("error") != "invalid_target" {
 			t.Errorf("widened: %d %s", a.status, a.body)
 		}
 		if a := refresh(narrow.str("refresh_token")); a.status != 200 {
@@ -85,7 +86,8 @@ func TestResource(t *testing.T) {
 		}
 		// Without a resource it is for us, as ever.
 		ours := k.form("/oauth2/token", signInForm("shop", "resource", "")...)
-		if aud := k.audience(ours.str("access_token")); !slices.Equal(aud, []string{k.url}) || ours.str("scope") != "settings profile" {
+		if aud := k.audience(ours.str("access_token")); !slices.Equal(aud, []string{k.url}) ||
+			ours.str("scope") != "settings profile" {
 			t.Errorf("%s: aud %v", ours.body, aud)
 		}
 		if a := k.bearer("GET", "/settings/devices", ours.str("access_token"), ""); a.status != 200 {

@@ -102,7 +102,8 @@ func (s *Server) postSignIn(c *gin.Context) error {
 		}
 		web.LogFault(c, status, err)
 		return s.showForm(c, status, d, pages.SignIn{
-			Username: form.Get("username"), Device: form.Get("device_name"), Shared: form.Get("shared") != "", Problem: problem,
+			Username: form.Get("username"), Device: form.Get("device_name"), Shared: form.Get("shared") != "",
+			Problem: problem,
 		})
 	}
 	switch {
@@ -130,7 +131,7 @@ func (s *Server) signInBrowser(c *gin.Context, form url.Values) (*models.Browser
 	origin := web.Origin(c)
 	u, err := s.store.AuthenticateUser(c.Request.Context(), models.PasswordAttempt{
 		Username: form.Get("username"), Password: form.Get("password"), IP: web.LimitIP(c), ByProxy: origin.IP == "",
-		DeviceID: name,
+		DeviceID: name, Agent: origin.UserAgent,
 	})
 	if err != nil {
 		return nil, err
@@ -162,8 +163,6 @@ func signInProblem(err error) (*pages.Problem, int) {
 		return &pages.Problem{Code: "cookies"}, http.StatusBadRequest
 	case errors.Is(err, models.ErrCredentials):
 		return &pages.Problem{Code: "credentials"}, http.StatusBadRequest
-	case errors.Is(err, models.ErrInvalid):
-		return &pages.Problem{Code: "name"}, http.StatusBadRequest
 	}
 	p := web.ProblemOf(err)
 	switch p.Status {

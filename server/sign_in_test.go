@@ -120,7 +120,15 @@ func TestSignIn_FormIsNotBelieved(t *testing.T) {
 		before := k.state()
 		for _, password := range []string{testPassword, "wrong"} {
 			forge := func(query string) *answer {
-				return b.submit(page, "username", "anna", "password", password, fieldAuthorize, strings.TrimPrefix(query, pathAuthorize+"?"))
+				return b.submit(
+					page,
+					"username",
+					"anna",
+					"password",
+					password,
+					fieldAuthorize,
+					strings.TrimPrefix(query, pathAuthorize+"?"),
+				)
 			}
 			k.wantPage("redirect URI", forge(authorizeURL("app", "redirect_uri", "https://evil.test")), 400, "wrong place")
 			k.wantPage("client", forge(authorizeURL("app", "client_id", "evil")), 400, "We do not know this app")
@@ -163,8 +171,10 @@ func TestSignIn_OpenRedirect(t *testing.T) {
 		in := k.browser()
 		in.newCode("app")
 		for _, to := range []string{
-			"https://evil.test", "//evil.test", `/\evil.test`, `\\evil.test`, "/account@evil.test", "/account/../../evil", "///evil.test",
-			"/%2fevil.test", "/\t/evil.test", "javascript:alert(1)", "/account\r\nX: y", "https:evil.test", "/account?x=//evil.test", "", "/sign-out",
+			"https://evil.test", "//evil.test", `/\evil.test`, `\\evil.test`, "/account@evil.test", "/account/../../evil",
+			"///evil.test",
+			"/%2fevil.test", "/\t/evil.test", "javascript:alert(1)", "/account\r\nX: y", "https:evil.test",
+			"/account?x=//evil.test", "", "/sign-out",
 		} {
 			query := url.Values{fieldReturn: {to}}.Encode()
 			if a := in.get("/sign-in?" + query); a.status != 303 || a.header.Get("Location") != "/account" {
@@ -188,8 +198,10 @@ func TestSignIn_Guessing(t *testing.T) {
 			for range 3 {
 				page = b.submit(page, "username", name, "password", "wrong", "device_name", "Desk", "shared", "1")
 				k.wantPage(name, page, 400, "That user name and password do not fit together.")
-				if text := string(page.body); !strings.Contains(text, `value="`+name+`"`) || !strings.Contains(text, `value="Desk"`) ||
-					!strings.Contains(text, " checked") || strings.Contains(text, "wrong\"") || len(b.set) != 0 {
+				if text := string(page.body); !strings.Contains(text, `value="`+name+`"`) ||
+					!strings.Contains(text, `value="Desk"`) ||
+					!strings.Contains(text, " checked") || strings.Contains(text, "wrong\"") ||
+					len(b.set) != 0 {
 					t.Fatalf("what was typed: %s", text)
 				}
 			}
@@ -231,8 +243,8 @@ func TestSignIn_CookiesOff(t *testing.T) {
 	})
 }
 
-// Tabs that sign in at the same moment meet in one session, a form that is sent twice makes no second one, and every one
-// of them gets what it came for.
+// Tabs that sign in at the same moment meet in one session, a form that is sent twice makes no second one, and every
+// one of them gets what it came for.
 func TestSignIn_ManyTabs(t *testing.T) {
 	forEachBrowser(t, func(t *testing.T, k *kit) {
 		first := k.browser()
@@ -267,6 +279,23 @@ func TestSignIn_ManyTabs(t *testing.T) {
 	})
 }
 
+// A name of a device is cleaned, and refused to nobody.
+func TestSignIn_DeviceName(t *testing.T) {
+	forEachBrowser(t, func(t *testing.T, k *kit) {
+		for given, want := range map[string]string{
+			"": "Firefox on Linux", " \t ": "Firefox on Linux", " My\u0007 desk\u200b ": "My desk",
+			strings.Repeat("é", 300): strings.Repeat("é", 100),
+		} {
+			b := k.browser()
+			k.code(b.signInAs(b.get(authorizeURL("app")), "anna", "device_name", given))
+			list, err := k.store.UserDevices(t.Context(), k.userID("anna"))
+			if err != nil || len(list) == 0 || list[0].Name != want {
+				t.Errorf("%q: %v %v", given, list, err)
+			}
+		}
+	})
+}
+
 // A shared computer: the cookie goes with the browser, and the session soon.
 func TestSignIn_SharedComputer(t *testing.T) {
 	forEachBrowser(t, func(t *testing.T, k *kit) {
@@ -281,7 +310,8 @@ func TestSignIn_SharedComputer(t *testing.T) {
 			t.Fatalf("%v %v", devices, err)
 		}
 		d := devices[0]
-		if life := d.EndsAt.Sub(d.CreatedAt); life <= 0 || life > sharedLife+time.Minute || d.Name != "Library" || d.ClientID != "curfew" {
+		if life := d.EndsAt.Sub(d.CreatedAt); life <= 0 || life > sharedLife+time.Minute || d.Name != "Library" ||
+			d.ClientID != "curfew" {
 			t.Errorf("%v %+v", life, d)
 		}
 		// The next reader: the one before goes, with what was signed in through it.
@@ -336,8 +366,12 @@ func TestSignIn_CookieOpensNoAPI(t *testing.T) {
 		cookie := b.cookies[sessionCookie]
 		k.wantProblem("as a token", k.bearer("GET", "/settings/devices", cookie, ""), 401)
 		k.wantProblem("as a cookie", b.get("/settings/devices"), 401)
-		k.wantError("refresh", k.form("/oauth2/token", "grant_type", "refresh_token", "client_id", "app", "refresh_token", cookie),
-			400, "invalid_grant")
+		k.wantError(
+			"refresh",
+			k.form("/oauth2/token", "grant_type", "refresh_token", "client_id", "app", "refresh_token", cookie),
+			400,
+			"invalid_grant",
+		)
 		k.wantError("code", k.exchange("app", cookie), 400, "invalid_grant")
 		if k.active(cookie) || b.signedInAs() != "anna" {
 			t.Error("the session suffered, or introspection knows it")

@@ -17,8 +17,8 @@ import (
 // of it later.
 const receiptWait = time.Second
 
-// showSignOut is GET /sign-out, with client_id for an app that asks for it. It only asks: an image on another site could
-// lead here.
+// showSignOut is GET /sign-out, with client_id for an app that asks for it. It only asks: an image on another site
+// could lead here.
 func (s *Server) showSignOut(c *gin.Context) error {
 	app, err := s.appName(c.Request.Context(), c.Query("client_id"))
 	if err != nil {
@@ -72,8 +72,8 @@ func (s *Server) apps(ctx context.Context, b *models.BrowserSession) (n int, err
 	return n, err
 }
 
-// postSignOut is POST /sign-out. It ends the session that was shown, and no other one: in another tab somebody else may have
-// signed in meanwhile.
+// postSignOut is POST /sign-out. It ends the session that was shown, and no other one: in another tab somebody else
+// may have signed in meanwhile.
 func (s *Server) postSignOut(c *gin.Context) error {
 	form, err := readPageForm(c)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"curfew/models"
 )
 
-// Signing out here ends this browser and what was signed in through it (invariant 10), but for offline_access; looking at
-// the page ends nothing.
+// Signing out here ends this browser and what was signed in through it (invariant 10), but for offline_access; looking
+// at the page ends nothing.
 func TestSignOut(t *testing.T) {
 	forEachBrowser(t, func(t *testing.T, k *kit) {
 		b, elsewhere := k.browser(), k.browser()
@@ -18,9 +18,15 @@ func TestSignOut(t *testing.T) {
 		page := b.get("/sign-out?client_id=app")
 		k.wantPage("asked by an app", page, 200, "<strong>The App</strong> asks us to sign you out, <strong>anna</strong>")
 		k.wantPage("what goes with it", page, 200, "The app that you signed in to through this browser")
-		k.wantPage("an app that is not known", b.get("/sign-out?client_id=nobody"), 200, "You are signed in here as <strong>anna</strong>")
+		k.wantPage(
+			"an app that is not known",
+			b.get("/sign-out?client_id=nobody"),
+			200,
+			"You are signed in here as <strong>anna</strong>",
+		)
 		k.wantPage("Curfew itself", b.get("/sign-out?client_id=curfew"), 200, "You are signed in here as")
-		if a := b.submit(page, "choice", "stay"); a.status != 303 || a.header.Get("Location") != "/account" || b.signedInAs() != "anna" {
+		if a := b.submit(page, "choice", "stay"); a.status != 303 || a.header.Get("Location") != "/account" ||
+			b.signedInAs() != "anna" {
 			t.Errorf("stay: %d %v", a.status, a.header)
 		}
 		copied := b.clone()
@@ -31,7 +37,8 @@ func TestSignOut(t *testing.T) {
 		if b.signedInAs() != "" || copied.signedInAs() != "" || k.active(g.str("access_token")) {
 			t.Error("it was no sign-out")
 		}
-		if !k.active(offline.str("access_token")) || !k.active(far.str("access_token")) || elsewhere.signedInAs() != "anna" {
+		if !k.active(offline.str("access_token")) || !k.active(far.str("access_token")) ||
+			elsewhere.signedInAs() != "anna" {
 			t.Error("it has signed out more than this browser")
 		}
 		k.wantPage("out already", b.submit(page, "choice", "out"), 200, "You are out of this browser")
@@ -47,7 +54,18 @@ func TestSignOut_StaleForm(t *testing.T) {
 		b.newCode("app")
 		page := b.get("/sign-out")
 		k.code(b.signInAs(b.get(authorizeURL("app", "prompt", "login")), "ben"))
-		k.wantPage("ben has signed in", b.submit(page, "choice", "out"), 409, "You are signed in here as <strong>ben</strong>")
+		k.wantPage(
+			"ben has signed in",
+			b.submit(page, "choice", "out"),
+			409,
+			"You are signed in here as <strong>ben</strong>",
+		)
+		k.wantPage(
+			"malformed",
+			b.do("POST", "/sign-out", "x=%zz", "Content-Type", formType),
+			400,
+			"We cannot use this link",
+		)
 		if b.signedInAs() != "ben" {
 			t.Error("ben is out")
 		}

@@ -2,15 +2,20 @@ package main
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,6 +218,7 @@ func (k *kit) site() (origin string) {
 	k.client(models.NewClient{
 		ID: "site", Secret: secret, Grants: []string{"authorization_code", "refresh_token"},
 		Scopes: []string{"settings"}, RedirectURIs: []string{origin + "/callback"},
+		AccessTTL: new(models.Span(2 * time.Second)),
 	})
 	dir := k.TempDir()
 	modules := repository(k.T, "clients/node_modules")
@@ -249,6 +255,34 @@ func (k *kit) site() (origin string) {
 	return ""
 }
 
+// refreshesOf is how many refreshes five requests at a time need once the access token is old.
+func (k *kit) refreshesOf(origin, session string) int64 {
+	k.Helper()
+	time.Sleep(2 * time.Second) // its life
+	var asked atomic.Int64
+	release := make(chan struct{})
+	hold := func() {
+		asked.Add(1)
+		<-release
+	}
+	k.hold.Store(&hold)
+	defer k.hold.Store(nil)
+	var all sync.WaitGroup
+	for range 5 {
+		all.Go(func() {
+			browser := visit.New()
+			browser.Header = http.Header{"Cookie": {"session=" + session}}
+			if page, err := browser.Get(k.Context(), origin+"/"); err != nil || !strings.Contains(page.Body, "(this one)") {
+				k.Errorf("%+v, %v", page, err)
+			}
+		})
+	}
+	time.Sleep(300 * time.Millisecond) // for them to do it wrong
+	close(release)
+	all.Wait()
+	return asked.Load()
+}
+
 // The server-rendered app: sign-in, many requests that need one refresh, sign-out here and elsewhere, one device.
 func TestApps_Server(t *testing.T) {
 	k := newKit(t)
@@ -273,6 +307,9 @@ func TestApps_Server(t *testing.T) {
 	first := k.devices("site")
 	if len(first) != 1 {
 		t.Fatalf("%+v", first)
+	}
+	if n := k.refreshesOf(origin, app.Cookie("session")); n != 1 {
+		t.Errorf("five requests at a time, and %d refreshes", n)
 	}
 	// From elsewhere nobody signs out.
 	if res, err := http.Post(origin+"/sign-out", "text/plain", nil); err != nil || res.StatusCode != http.StatusForbidden {
@@ -299,5 +336,51 @@ func TestApps_Server(t *testing.T) {
 	}
 	if page, err := app.Get(ctx, origin+"/"); err != nil || !strings.Contains(page.Body, "Sign in") {
 		t.Fatalf("signed out elsewhere: %+v, %v", page, err)
+	}
+}
+
+// An app that moves from the password grant to codes keeps its users' devices, docs/apps.md.
+func TestApps_MoveOver(t *testing.T) {
+	k := newKit(t)
+	const redirect = "https://shop.example.com/callback"
+	k.client(models.NewClient{
+		ID: "old", Public: true, Grants: []string{"password", "authorization_code", "refresh_token"},
+		Scopes: []string{"settings"}, RedirectURIs: []string{redirect},
+	})
+	type answer struct {
+		Access   string `json:"access_token"`
+		DeviceID string `json:"device_id"`
+	}
+	token := func(form url.Values) (a answer) {
+		t.Helper()
+		res, err := http.PostForm(k.issuer+"/oauth2/token", form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if err := json.NewDecoder(res.Body).Decode(&a); err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%d, %v", res.StatusCode, err)
+		}
+		return a
+	}
+	before := token(url.Values{
+		"grant_type": {"password"}, "client_id": {"old"}, "username": {"anna"}, "password": {userPassword},
+		"device_name": {"Kitchen"},
+	})
+	const verifier = "a-verifier-of-43-characters-or-more-0123456789"
+	challenge := sha256.Sum256([]byte(verifier))
+	back, err := visit.New().SignIn(t.Context(), k.issuer+"/oauth2/authorize?"+url.Values{
+		"response_type": {"code"}, "client_id": {"old"}, "redirect_uri": {redirect}, "state": {"s"},
+		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
+	}.Encode(), "anna", userPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := token(url.Values{
+		"grant_type": {"authorization_code"}, "client_id": {"old"}, "code": {back.Query().Get("code")},
+		"redirect_uri": {redirect}, "code_verifier": {verifier}, "device_id": {before.DeviceID},
+	})
+	if mine := k.devices("old"); after.DeviceID != before.DeviceID || len(mine) != 1 || mine[0].Name != "Kitchen" {
+		t.Errorf("device %s became %s; %+v", before.DeviceID, after.DeviceID, mine)
 	}
 }

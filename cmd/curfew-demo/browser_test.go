@@ -144,7 +144,7 @@ func TestBrowser_Demo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, tab, "document.querySelector('#moment').innerText.startsWith('Signed out. The API knew at')")
+	await(t, tab, `/^Signed out. The API knew at \d+:\d\d:\d\d/.test(document.querySelector('#moment').innerText)`)
 	await(t, tab, "document.querySelector('#moment').innerText.includes('by event %d')", out.Revocation.Seq)
 	await(t, tab, "document.querySelector('#signed-out').hidden === false")
 

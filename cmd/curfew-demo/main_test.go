@@ -236,7 +236,8 @@ func TestDemo_Page(t *testing.T) {
 	k := newKit(t)
 	k.startPage()
 	for path, want := range map[string]string{
-		"/": "Sign in with Curfew", "/curfew.js": "export class Session", "/demo.js": "import {Session}", "/style.css": "main {",
+		"/": "Sign in with Curfew", "/curfew.js": "export class Session", "/demo.js": "import {Session}",
+		"/style.css":   "main {",
 		"/config.json": `"client_id":"demo-web"`,
 	} {
 		res, body := k.ask("GET", path, "")
@@ -266,8 +267,9 @@ func TestDemo_Page(t *testing.T) {
 	})
 	res, body := k.ask("GET", "/watch", g.AccessToken) // ends by itself
 	lines := strings.Split(strings.TrimSpace(body), "\n")
+	last := lines[len(lines)-1]
 	if res.StatusCode != 200 || !strings.HasPrefix(lines[0], `{"alive":true,`) ||
-		!strings.Contains(lines[len(lines)-1], `"alive":false,`) || !strings.Contains(lines[len(lines)-1], `"code":"revoked"`) {
+		!strings.Contains(last, `"alive":false,`) || !strings.Contains(last, `"code":"revoked"`) {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
 }

@@ -263,9 +263,14 @@ func (w *world) endSession() step {
 
 // anyInBrowser chooses what the browser does next.
 func (w *world) anyInBrowser(slot int) step {
+	w.mu.Lock()
+	browsing, unspent := w.browsing, w.unspent
+	w.mu.Unlock()
 	switch n := w.rng.IntN(100); {
-	case n < 20:
+	case n < 20, !browsing && n < 80:
 		return w.signInBrowser()
+	case browsing && unspent <= 0 && n < 70:
+		return w.askForCode(slot, w.rng.IntN(3) == 0)
 	case n < 45:
 		return w.askForCode(slot, w.rng.IntN(3) == 0)
 	case n < 75:

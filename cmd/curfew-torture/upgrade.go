@@ -18,6 +18,7 @@ import (
 
 type upgradeCommand struct {
 	Binary string `help:"A built cmd/curfew instead of this tree's." type:"existingfile"`
+	Before string `help:"The revision to come from; by default the one before the newest migration was merged."`
 }
 
 // Run upgrades a running installation over the newest migration: the rule is that migrations only add, so nodes of the
@@ -29,7 +30,7 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	before, after := filepath.Join(dir, "curfew-before"), filepath.Join(dir, "curfew-after")
-	newest, err := buildBeforeNewestMigration(ctx, dir, before)
+	newest, err := buildBefore(ctx, c.Before, dir, before)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (c *upgradeCommand) Run(ctx context.Context) error {
 		return err
 	}
 	migrated := time.Since(start)
-	if is, err := schemaVersion(ctx, r); err != nil || is != was+1 {
+	if is, err := schemaVersion(ctx, r); err != nil || is <= was {
 		return fmt.Errorf("the schema went from version %d to %d: %v", was, is, err)
 	}
 	for _, i := range []int{2, 0, 1} { // a new node beside the old ones, then each old one is replaced
@@ -108,8 +109,8 @@ func schemaVersion(ctx context.Context, r *rig) (version int, err error) {
 	return version, conn.QueryRow(ctx, "SELECT max(version_id) FROM goose_db_version").Scan(&version)
 }
 
-// buildBeforeNewestMigration compiles the version before: this repository as it was when the newest migration came.
-func buildBeforeNewestMigration(ctx context.Context, dir, binary string) (newest string, err error) {
+// buildBefore compiles the version before: this repository at a revision, or as it was when the newest migration came.
+func buildBefore(ctx context.Context, revision, dir, binary string) (newest string, err error) {
 	root, err := harness.Root(ctx)
 	if err != nil {
 		return "", err
@@ -124,13 +125,15 @@ func buildBeforeNewestMigration(ctx context.Context, dir, binary string) (newest
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...).Output()
 		return strings.TrimSpace(string(out)), err
 	}
-	commit, err := git("log", "--diff-filter=A", "--format=%H", "-1", "--", folder+"/"+newest)
-	if err != nil {
-		return "", fmt.Errorf("the version before is built from the repository's history: %w", err)
-	}
-	revision := "HEAD" // it is not committed yet
-	if commit != "" {
-		revision = commit + "^"
+	if revision == "" {
+		// In the order of what was merged: what is between is not whole.
+		commit, err := git("log", "--first-parent", "-m", "--diff-filter=A", "--format=%H", "-1", "--", folder+"/"+newest)
+		if err != nil {
+			return "", fmt.Errorf("the version before is built from the repository's history: %w", err)
+		}
+		if revision = commit + "^"; commit == "" { // it is not committed yet
+			revision = "HEAD"
+		}
 	}
 	archive, source := filepath.Join(dir, "before.tar"), filepath.Join(dir, "before")
 	if _, err := git("archive", "--output", archive, revision); err != nil {

@@ -37,6 +37,8 @@ type world struct {
 	tokens    []*issued
 	cookies   []held
 	codes     []code
+	browsing  bool             // the browser is believed to be signed in
+	unspent   int              // codes, likewise
 	numbers   map[string]int32 // of a refresh id
 	names     int8
 	plain     bool // what is presented is what is believed to be right
@@ -132,8 +134,11 @@ type step func(ctx context.Context, thread int, n *harness.Node)
 func (w *world) plan() []step {
 	slot := w.rng.IntN(slots)
 	if !w.live[slot] && w.rng.IntN(10) < 7 {
-		if w.disabled {
+		switch {
+		case w.disabled:
 			return []step{w.enable(), w.signIn(slot)}
+		case w.unspent > 0:
+			return []step{w.exchange(w.aCode())}
 		}
 		return []step{w.signIn(slot)}
 	}
@@ -163,7 +168,7 @@ func (w *world) plan() []step {
 }
 
 func (w *world) any(slot int) step {
-	if w.rng.IntN(4) == 0 {
+	if w.rng.IntN(3) == 0 {
 		return w.anyInBrowser(slot)
 	}
 	switch n := w.rng.IntN(100); {
@@ -268,6 +273,18 @@ func (w *world) did(r record) {
 		for i := range w.live {
 			w.live[i] = w.live[i] && i == r.In.Slot
 		}
+	}
+	switch r.In.Action {
+	case actBrowser:
+		w.browsing = true
+	case actCode:
+		w.unspent++
+	case actExchange:
+		w.unspent--
+	case actSignOutApp:
+		w.unspent = 0
+	case actEndSession, actSignOutAll, actSignOutUser, actSetPassword, actDisable, actSignOutRest, actPassword:
+		w.browsing, w.unspent = false, 0 // perhaps
 	}
 	switch r.In.Action {
 	case actPassword:

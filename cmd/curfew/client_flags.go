@@ -126,8 +126,8 @@ type clientFlags struct {
 // client is a new client with what the flags say.
 func (f *clientFlags) client(c models.NewClient) models.NewClient {
 	c.RedirectURIs, c.PostLogoutRedirectURIs, c.Origins = f.RedirectURIs, f.PostLogoutRedirectURIs, f.Origins
-	c.Resources, c.AccessTTL, c.RefreshTTL, c.DeviceMaxAge = f.Resources, f.AccessTTL.value, f.RefreshTTL.value, f.DeviceMaxAge.value
-	c.MaxDevices, c.LostAnswer = f.MaxDevices.value, f.LostAnswer.value
+	c.Resources, c.MaxDevices, c.LostAnswer = f.Resources, f.MaxDevices.value, f.LostAnswer.value
+	c.AccessTTL, c.RefreshTTL, c.DeviceMaxAge = f.AccessTTL.value, f.RefreshTTL.value, f.DeviceMaxAge.value
 	if f.PKCE != nil {
 		c.PKCE = *f.PKCE
 	}

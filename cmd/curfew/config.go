@@ -129,6 +129,9 @@ func (c *config) fit() (wrong []error) {
 			*d = models.None
 		}
 	}
+	if c.pages.Name != "" { // what stands at the top of the page is the first guess of a password
+		c.store.Passwords.Words = append(c.store.Passwords.Words, c.pages.Name)
+	}
 	if (c.tlsCert == "") != (c.tlsKey == "") {
 		wrong = append(wrong, fmt.Errorf("%sTLS_CERT and %sTLS_KEY: give both or none", prefix, prefix))
 	}

@@ -285,3 +285,14 @@ func TestDocumentedVariables(t *testing.T) {
 		}
 	}
 }
+
+// Ensure that what stands at the top of each page is no password.
+func TestReadConfig_PagesNameIsNoPassword(t *testing.T) {
+	c, _, err := readConfig(environment("CURFEW_PAGES_NAME=Wonderland", "CURFEW_PASSWORD_WORDS=acme"), needsSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"acme", "Wonderland"}; !slices.Equal(c.store.Passwords.Words, want) {
+		t.Fatalf("words that no password may be made of: %q, want %q", c.store.Passwords.Words, want)
+	}
+}

@@ -218,7 +218,7 @@ var variables = []variable{
 	},
 	{
 		"PAGES_NAME", "", "up to 40 characters",
-		"what stands at the top of each page; default Curfew",
+		"what stands at the top of each page, and in no new password; default Curfew",
 		setPagesName,
 	},
 	{

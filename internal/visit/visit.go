@@ -60,6 +60,9 @@ const (
 // errLost: the server leads round and round.
 var errLost = errors.New("too many redirects or pages")
 
+// Cookie is the value of a cookie that the server has set.
+func (b *Browser) Cookie(name string) string { return b.cookies[name] }
+
 // Get asks for an address.
 func (b *Browser) Get(ctx context.Context, address string) (*Page, error) {
 	return b.do(ctx, http.MethodGet, address, nil)

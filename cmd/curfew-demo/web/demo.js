@@ -11,7 +11,8 @@ const say = (id, text) => {
   $(id).textContent = text;
   $(id).hidden = !text;
 };
-const time = (us) => new Date(us / 1000).toLocaleTimeString(undefined, {fractionalSecondDigits: 3});
+const time = (us) => new Date(us / 1000).toLocaleTimeString(undefined,
+  {hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3});
 
 // act runs what a button does; what goes wrong is said on the page.
 const act = (id, what) => $(id).addEventListener('click', () => attempt(what));
