@@ -1,5 +1,5 @@
 # The commands are plain; this file remembers them.
-.PHONY: help dev build test check release secrets up down
+.PHONY: help dev build test check release screenshots secrets up down
 .DEFAULT_GOAL := help
 
 # Without Gin's MessagePack, which nothing here uses: a sixth less to compile, six megabytes less to ship.
@@ -22,6 +22,15 @@ check: ## Everything that must hold before a change lands.
 
 release: ## Build the archives and packages of a release into dist/, with their checksums.
 	deploy/release.sh
+
+# A picture is LANGUAGE-PAGE-SCHEME-WIDTH; together they stay below a megabyte.
+PICTURES := en-sign-in-light-1280 en-account-receipt-light-1280 en-account-receipt-light-360 en-security-light-1280
+
+screenshots: ## Make the pictures of docs/screenshots anew.
+	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && \
+	pages=$$(echo $(PICTURES) | tr ' ' '\n' | sed 's/^[a-z]*-\(.*\)-[a-z]*-[0-9]*$$/\1/' | sort -u | paste -sd'|') && \
+	go test ./internal/pages -run "EveryPage/^($$pages)$$" -count=1 -args -screenshots "$$folder" && \
+	mkdir -p docs/screenshots && for name in $(PICTURES); do cp "$$folder/$$name.png" docs/screenshots/; done
 
 secrets: ## Make the secrets of docker-compose.yml; those that are there stay.
 	@install -d -m 700 secrets

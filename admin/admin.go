@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
+	"curfew/internal/notify"
 	"curfew/internal/view"
 	"curfew/internal/web"
 	"curfew/models"
@@ -19,16 +20,18 @@ type Config struct {
 	Store          *models.Store
 	Metrics        *web.Metrics
 	Logger         *slog.Logger
-	TrustedProxies []string    // whose X-Forwarded-For is believed
-	TLS            bool        // answers carry HSTS
-	Draining       func() bool // tells that the node is stopping; nil: it never is
-	Pprof          bool        // profiles under /debug/pprof, without a token: the listener is private
+	TrustedProxies []string         // whose X-Forwarded-For is believed
+	TLS            bool             // answers carry HSTS
+	Draining       func() bool      // tells that the node is stopping; nil: it never is
+	Notifier       *notify.Notifier // sends the test messages of webhooks
+	Pprof          bool             // profiles under /debug/pprof, without a token: the listener is private
 }
 
 // Admin is the private listener. Its handler is safe for concurrent use.
 type Admin struct {
-	store  *models.Store
-	engine *gin.Engine
+	store    *models.Store
+	engine   *gin.Engine
+	notifier *notify.Notifier
 }
 
 // New makes the listener.
@@ -40,7 +43,7 @@ func New(cfg Config) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{store: cfg.Store, engine: engine}
+	a := &Admin{store: cfg.Store, engine: engine, notifier: cfg.Notifier}
 	a.routes()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics.Handler()))
 	if cfg.Pprof {
@@ -90,6 +93,14 @@ func (a *Admin) routes() {
 	r.GET("/subscribers", web.HandleWithoutQuery(a.listSubscribers))
 	r.DELETE("/subscribers/:client_id/:name", web.HandleWithoutQuery(a.deleteSubscriber))
 	r.GET("/events", web.Handle(a.listEvents))
+
+	r.GET("/receivers", web.HandleWithoutQuery(a.listReceivers))
+	r.GET("/webhooks", web.HandleWithoutQuery(a.listWebhooks))
+	r.POST("/webhooks", web.HandleWithoutQuery(a.createWebhook))
+	r.GET("/webhooks/:id", web.HandleWithoutQuery(a.getWebhook))
+	r.DELETE("/webhooks/:id", web.HandleWithoutQuery(a.deleteWebhook))
+	r.POST("/webhooks/:id/secret", web.HandleWithoutQuery(a.rotateWebhook))
+	r.POST("/webhooks/:id/test", web.HandleWithoutQuery(a.testWebhook))
 }
 
 // pathID is a UUID in the path. Another form names nothing.

@@ -82,6 +82,7 @@ func TestEveryRoute_BadBody(t *testing.T) {
 			{"PATCH", "/admin/clients/web"},
 			{"POST", "/admin/users"},
 			{"POST", "/admin/clients"},
+			{"POST", "/admin/webhooks"},
 		} {
 			for _, bad := range []struct {
 				kind, body string

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"curfew/internal/apitest"
+	"curfew/internal/notify"
 	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
@@ -37,6 +39,15 @@ type kit struct {
 	web   *models.Client
 }
 
+// newNotifier sends test messages to this machine.
+func newNotifier(t *testing.T, store *models.Store) *notify.Notifier {
+	n := notify.New(notify.Config{Store: store, Logger: slog.New(slog.DiscardHandler), Client: notify.NewClient(
+		notify.ClientConfig{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+	)})
+	t.Cleanup(n.Close)
+	return n
+}
+
 func forEachDB(t *testing.T, fn func(t *testing.T, k *kit)) {
 	t.Helper()
 	testdb.Each(t, func(t *testing.T, dbURL string) {
@@ -52,7 +63,10 @@ func forEachDB(t *testing.T, fn func(t *testing.T, k *kit)) {
 		must(t, err)
 		t.Cleanup(func() { k.store.Close() })
 		k.adm, err = New(
-			Config{Store: k.store, Metrics: web.NewMetrics(k.store), Logger: slog.New(slog.DiscardHandler), Pprof: true},
+			Config{
+				Notifier: newNotifier(t, k.store),
+				Store:    k.store, Metrics: web.NewMetrics(k.store), Logger: slog.New(slog.DiscardHandler), Pprof: true,
+			},
 		)
 		must(t, err)
 		k.http = httptest.NewServer(k.adm.Handler())

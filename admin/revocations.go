@@ -46,7 +46,11 @@ func (a *Admin) getRevocation(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return web.OK(c, view.NewReceipt(event, receipt))
+	told, err := a.store.Told(c.Request.Context(), seq)
+	if err != nil {
+		return err
+	}
+	return web.OK(c, view.NewReceipt(event, receipt, told))
 }
 
 func (a *Admin) listSubscribers(c *gin.Context) error {

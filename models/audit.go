@@ -40,6 +40,10 @@ const (
 	AuditKeysRotated     = "keys_rotated"
 
 	AuditSubscriberDeleted = "subscriber_deleted"
+	AuditWebhookCreated    = "webhook_created"
+	AuditWebhookSecret     = "webhook_secret_rotated"
+	AuditWebhookDeleted    = "webhook_deleted"
+	AuditNoticesDropped    = "notices_dropped" // a receiver was not told in time; dropped_notices has how many
 )
 
 type detail = map[string]any
@@ -59,6 +63,7 @@ type AuditEvent struct {
 	ClientID  string
 	DeviceID  string
 	Detail    map[string]any `gorm:"serializer:json"`
+	TX        int64          `gorm:"column:tx"` // the first half of its place in the order of commits; see outbox.go
 }
 
 // AuditFilter selects audit events; empty fields select all.

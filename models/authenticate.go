@@ -313,7 +313,9 @@ func (s *Store) ChangePassword(ctx context.Context, in PasswordChange, by Actor)
 }
 
 func (s *Store) changePassword(ctx context.Context, in PasswordChange, by Actor) (*signingIn, *SignOut, error) {
-	attempt := PasswordAttempt{Password: in.Current, IP: in.IP, ByProxy: in.ByProxy, DeviceID: in.KeepDevice}
+	attempt := PasswordAttempt{
+		Password: in.Current, IP: in.IP, Agent: by.UserAgent, ByProxy: in.ByProxy, DeviceID: in.KeepDevice,
+	}
 	u, from, err := s.userAt(ctx, "id", in.UserID, attempt)
 	if err != nil {
 		return nil, nil, err

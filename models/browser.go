@@ -265,15 +265,13 @@ func (s *Store) SignOutBrowser(ctx context.Context, in BrowserCookie) (*SignOut,
 	})
 }
 
-// ChangePasswordInBrowser is [Store.ChangePassword] on our own page: the session is signed in anew, with the cookie
-// that is returned. It returns [ErrBrowserSession] if the session is out by then.
-func (s *Store) ChangePasswordInBrowser(
-	ctx context.Context, b *BrowserSession, current, next string, from Origin,
-) (cookie string, out *SignOut, err error) {
-	by := Actor{Entity: EntityUser, ID: b.UserID.String(), IP: from.IP, UserAgent: from.UserAgent}
-	w, out, err := s.changePassword(ctx, PasswordChange{
-		UserID: b.UserID, Current: current, New: next, KeepDevice: b.ID, IP: from.IP,
-	}, by)
+// ChangePasswordInBrowser is [Store.ChangePassword] on our own page, of the session's user: the session is signed in
+// anew, with the cookie that is returned. It returns [ErrBrowserSession] if the session is out by then.
+func (s *Store) ChangePasswordInBrowser(ctx context.Context, b *BrowserSession, in PasswordChange, by Actor) (
+	cookie string, out *SignOut, err error,
+) {
+	in.UserID, in.KeepDevice = b.UserID, b.ID
+	w, out, err := s.changePassword(ctx, in, by)
 	if errors.Is(err, ErrAccessToken) {
 		err = ErrBrowserSession
 	}

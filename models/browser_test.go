@@ -259,19 +259,23 @@ func TestChangePasswordInBrowser(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		u, app := k.newUser("anna"), k.newApp("app")
 		b, cookie := k.browser(u, "", uuid.Nil)
+		change := func(current, next string) (string, *SignOut, error) {
+			in := PasswordChange{Current: current, New: next, IP: origin.IP}
+			return k.ChangePasswordInBrowser(t.Context(), b, in, Actor{Entity: EntityUser, ID: u.ID.String(), IP: origin.IP})
+		}
 		child, elsewhere := k.child(b, app, ScopeOfflineAccess), k.signIn(u)
 		code := k.code(b, app)
-		if _, _, err := k.ChangePasswordInBrowser(t.Context(), b, "wrong", "another horse battery", origin); !errors.Is(err, ErrCredentials) {
+		if _, _, err := change("wrong", "another horse battery"); !errors.Is(err, ErrCredentials) {
 			t.Fatal(err)
 		}
-		next, out, err := k.ChangePasswordInBrowser(t.Context(), b, testPassword, "another horse battery", origin)
+		next, out, err := change(testPassword, "another horse battery")
 		if err != nil || out.Count != 2 || k.inBrowser(cookie) || !k.inBrowser(next) || k.alive(child) || k.alive(elsewhere) {
 			t.Fatalf("%+v, %v", out, err)
 		}
 		if _, err := k.exchange(app, code); !errors.Is(err, ErrCodeInvalid) {
 			t.Fatalf("a code from before: %v", err)
 		}
-		if _, _, err := k.ChangePasswordInBrowser(t.Context(), b, testPassword, "x horse battery staple", origin); !errors.Is(err, ErrCredentials) {
+		if _, _, err := change(testPassword, "x horse battery staple"); !errors.Is(err, ErrCredentials) {
 			t.Fatal(err)
 		}
 	})

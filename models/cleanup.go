@@ -43,7 +43,7 @@ func (s *Store) maintainKeys(ctx context.Context) {
 		case <-reload.C:
 			err = s.loadKeys(ctx)
 		case <-rotate.C:
-			_, err = s.rotateKeys(ctx, false, s.cfg.KeyRotation, Actor{Entity: EntitySystem})
+			err = s.rotateOldKeys(ctx)
 		}
 		s.upkeep(ctx, err)
 	}
@@ -103,7 +103,7 @@ func (s *Store) Cleanup(ctx context.Context) (Cleaned, error) {
 	}
 	cutoff := now.Add(-s.cfg.RevokedRetention)
 	for after := uuid.Nil; ; {
-		next, n, err := s.cleanDevices(ctx, after, cutoff)
+		next, n, err := s.cleanDevices(ctx, after, cutoff, now.Add(-NoticeTTL))
 		c.Devices += n
 		if err != nil {
 			return c, err
@@ -119,12 +119,17 @@ func (s *Store) Cleanup(ctx context.Context) (Cleaned, error) {
 		lock              string // what is in use is left alone
 		cutoff            Micros
 	}{
-		{&c.Revocations, "revocations", "seq", `expires_at < @read_at AND created_at < @cutoff`, ``, cutoff},
-		{&c.AuditEvents, "audit_events", "id", `at < @cutoff`, ``, now.Add(-s.cfg.AuditRetention)},
+		{&c.Revocations, "revocations", "seq", `expires_at < @read_at AND created_at < @cutoff
+			AND (created_at < @told OR NOT EXISTS (SELECT 1 FROM receivers WHERE kind = @logout))`, ``, cutoff},
+		{&c.AuditEvents, "audit_events", "id", `at < @cutoff
+			AND (at < @told OR NOT EXISTS (SELECT 1 FROM receivers WHERE kind = @webhook))`, ``, now.Add(-s.cfg.AuditRetention)},
 		{&c.RateLimits, "rate_limits", "k", `tat < @read_at`, `{skip locked}`, cutoff},
-		{&c.SigningKeys, "signing_keys", "kid", `retires_at <> 0 AND retires_at < @cutoff`, ``, cutoff},
+		{&c.SigningKeys, accessKeys, "kid", `retires_at <> 0 AND retires_at < @cutoff`, ``, cutoff},
+		{&c.SigningKeys, identityKeys, "kid", `retires_at <> 0 AND retires_at < @cutoff`, ``, cutoff},
 		{&c.Subscribers, "subscribers", "name", `live_until < @cutoff`, ``, cutoff},
 		{&c.Codes, "codes", "hash", `expires_at < @cutoff`, `{skip locked}`, now.Add(-codeRetention)},
+		{&c.Receipts, "dropped_notices", "receiver_id", `at < @cutoff`, ``, cutoff},
+		{&c.Subscribers, "receivers", "id", `ends_at_seq <> 0 AND ends_at_seq < @told`, ``, cutoff},
 		{&c.Receipts, "acknowledgements", "seq", `at < @cutoff`, ``, now.Add(-ackRetention)},
 	} {
 		// The condition stands there twice: a key may be that of several rows, and one may have changed since it was
@@ -132,7 +137,10 @@ func (s *Store) Cleanup(ctx context.Context) (Cleaned, error) {
 		statement := fmt.Sprintf(`DELETE FROM %s WHERE %s IN (
 				SELECT %[2]s FROM %[1]s WHERE %[3]s LIMIT @batch %[4]s) AND %[3]s`,
 			part.table, part.key, part.spent, part.lock)
-		a := args{"read_at": now, "cutoff": part.cutoff, "batch": cleanBatch}
+		a := args{
+			"read_at": now, "cutoff": part.cutoff, "batch": cleanBatch, "told": now.Add(-NoticeTTL), "logout": ReceiverLogout,
+			"webhook": ReceiverWebhook,
+		}
 		for {
 			n, err := s.cleanBatch(ctx, func(tx *gorm.DB) (int64, error) { return s.exec(tx, statement, a) })
 			*part.count += n
@@ -172,12 +180,19 @@ func (s *Store) cleanBatch(ctx context.Context, fn func(tx *gorm.DB) (int64, err
 const endedLongAgo = `NOT EXISTS (SELECT 1 FROM users u, clients c, realm r WHERE u.id = d.user_id AND c.id = d.client_id
 	AND (` + notSignedOut + ` OR ` + deviceValidFrom + ` >= @cutoff))`
 
+// mayHaveToBeTold: the app of the device has to be told of its end, which it may not have been yet.
+const mayHaveToBeTold = `(EXISTS (SELECT 1 FROM receivers w WHERE w.client_id = d.client_id AND w.kind = @logout) AND (
+	d.expires_at >= @told AND NOT EXISTS (SELECT 1 FROM users u, clients c WHERE u.id = d.user_id AND c.id = d.client_id
+		AND {greatest}(d.valid_from, u.valid_from, c.valid_from, (SELECT valid_from FROM realm)) < @told)))`
+
 // cleanDevices looks at one range of the devices in the order of their ids: no index knows when a device ends, because
 // every refresh would have to change it. next is where to go on, uuid.Nil at the end.
-func (s *Store) cleanDevices(ctx context.Context, after uuid.UUID, cutoff Micros) (next uuid.UUID, n int64, err error) {
+func (s *Store) cleanDevices(ctx context.Context, after uuid.UUID, cutoff, told Micros) (next uuid.UUID, n int64, err error) {
 	n, err = s.cleanBatch(ctx, func(tx *gorm.DB) (int64, error) {
 		next = uuid.Nil
-		a, within := args{"after": after, "cutoff": cutoff}, ` FROM devices AS d WHERE d.id > @after`
+		a, within := args{
+			"after": after, "cutoff": cutoff, "told": told, "logout": ReceiverLogout,
+		}, ` FROM devices AS d WHERE d.id > @after AND NOT `+mayHaveToBeTold
 		found, err := s.scanStop(tx, `SELECT id FROM devices WHERE id > @after ORDER BY id`, a, cleanBatch, &next)
 		if err != nil {
 			return 0, err

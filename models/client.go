@@ -181,6 +181,9 @@ func (s *Store) CreateClient(ctx context.Context, in NewClient, by Actor) (c *Cl
 		if err := tx.Create(c).Error; err != nil {
 			return err
 		}
+		if err := s.keepLogoutReceiver(tx, c); err != nil {
+			return err
+		}
 		return s.audit(tx, AuditEvent{At: c.CreatedAt, Type: AuditClientCreated, ClientID: c.ID}, by)
 	})
 	s.forgetOrigins()
@@ -235,6 +238,9 @@ func (s *Store) UpdateClient(ctx context.Context, id string, p ClientPatch, by A
 			Updates(&c).Error; err != nil {
 			return err
 		}
+		if err := s.keepLogoutReceiver(tx, &c); err != nil {
+			return err
+		}
 		return s.audit(tx, AuditEvent{At: c.UpdatedAt, Type: AuditClientChanged, ClientID: id}, by)
 	})
 	s.forgetOrigins()
@@ -284,7 +290,8 @@ func (s *Store) RotateClientSecret(ctx context.Context, id, secret string, by Ac
 	return secret, nil
 }
 
-// DeleteClient ends every token of the client and removes it. Its devices go with the next clean-up.
+// DeleteClient ends every token of the client and removes it. It is told of what it has to be told until then; its
+// devices go with a clean-up after that.
 func (s *Store) DeleteClient(ctx context.Context, id string, by Actor) (*SignOut, error) {
 	if builtIn(id) {
 		return nil, errBuiltIn(id)
@@ -296,6 +303,9 @@ func (s *Store) DeleteClient(ctx context.Context, id string, by Actor) (*SignOut
 			return nil, err
 		}
 		if err := tx.Where("id = ?", id).Delete(&Client{}).Error; err != nil {
+			return nil, err
+		}
+		if err := s.endLogoutReceiver(tx, id, out.Revocation.Seq); err != nil {
 			return nil, err
 		}
 		return out, s.audit(tx, AuditEvent{At: out.Revocation.CreatedAt, Type: AuditClientDeleted, ClientID: id}, by)

@@ -125,9 +125,9 @@ func (s *Store) byUserID(ctx context.Context, f *DeviceFilter) (bool, error) {
 }
 
 const (
-	deviceInfo    = deviceColumns + `devices` + deviceJoin
+	deviceInfo    = deviceColumns + ` FROM devices` + deviceJoin
 	deviceColumns = `SELECT d.*, u.username, c.name AS client_name, CASE WHEN ` + signedOutOrDisabled + ` THEN 'revoked'
-		WHEN d.expires_at <= {now} THEN 'expired' ELSE 'active' END AS status FROM `
+		WHEN d.expires_at <= {now} THEN 'expired' ELSE 'active' END AS status`
 	deviceJoin = ` d, users u, clients c, realm r WHERE` + ruleJoin + `AND `
 )
 
@@ -176,7 +176,7 @@ func (s *Store) ListDevices(ctx context.Context, f DeviceFilter, p Page) (list [
 				// The limit inside is for the planner: so few devices meet their users. It leaves room for what is
 				// inserted meanwhile.
 				a["stop"], a["scan"] = stop, 2*scanLimit
-				info = deviceColumns + `(SELECT * FROM devices d WHERE d.id < @before AND d.id >= @stop AND ` + indexed +
+				info = deviceColumns + ` FROM (SELECT * FROM devices d WHERE d.id < @before AND d.id >= @stop AND ` + indexed +
 					` ORDER BY d.id DESC LIMIT @scan)` + deviceJoin
 			}
 			return info + where + ` AND d.id < @before ORDER BY d.id DESC`

@@ -57,6 +57,7 @@ var (
 		"{d resources}", "d.resources",
 		"{lock}", "FOR NO KEY UPDATE", "{lock d}", "FOR NO KEY UPDATE OF d", "{lock l}", "FOR NO KEY UPDATE OF l",
 		"{skip locked}", "FOR UPDATE SKIP LOCKED",
+		"{oldest open}", "pg_snapshot_xmin(pg_current_snapshot())::text::bigint",
 	)
 	// SQLite has one writer: a write transaction begins with the lock on everything (_txlock=immediate).
 	sqliteWords = strings.NewReplacer(
@@ -64,6 +65,7 @@ var (
 		"{greatest}", "max", "{least}", "min", "{lower}", sqliteLower, "{horizon}", "(SELECT horizon FROM realm)",
 		"{d resources}", "resources",
 		"{lock}", "", "{lock d}", "", "{lock l}", "", "{skip locked}", "",
+		"{oldest open}", "9223372036854775807",
 	)
 	listWord    = regexp.MustCompile(`\{in ([a-z_]+)\}`)
 	unknownWord = regexp.MustCompile(`\{[a-z ]+\}`)

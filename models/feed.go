@@ -84,6 +84,14 @@ func (s *Store) Revocations(ctx context.Context, seq int64) (list []*Revocation,
 // LogMoved returns a channel that is closed when the log may have become longer, and soon in any case.
 func (s *Store) LogMoved() <-chan struct{} { return s.logGrew.next() }
 
+// OutboxMoved returns a channel that is closed when one of the two logs may have become longer, and soon in any case.
+func (s *Store) OutboxMoved() <-chan struct{} { return s.committed.next() }
+
+func (s *Store) wakeFollowers() {
+	s.logGrew.wake()
+	s.committed.wake()
+}
+
 // followLog wakes the waiters when another node has appended, and every feedPoll, whatever happens.
 func (s *Store) followLog(ctx context.Context) {
 	tick := time.NewTicker(feedPoll)
@@ -94,10 +102,10 @@ func (s *Store) followLog(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			s.logGrew.wake()
+			s.wakeFollowers()
 			return
 		case <-tick.C:
-			s.logGrew.wake()
+			s.wakeFollowers()
 		}
 	}
 }
@@ -136,7 +144,7 @@ func (s *Store) listenOnce(ctx context.Context) (listening bool, err error) {
 	if _, err := conn.Exec(connecting, "LISTEN "+notifyChannel); err != nil {
 		return false, err
 	}
-	s.logGrew.wake() // what came before we listened
+	s.wakeFollowers() // what came before we listened
 	for {
 		// A connection that died without a word is noticed by asking it now and then.
 		waiting, stop := context.WithTimeout(ctx, listenQuiet)
@@ -145,7 +153,7 @@ func (s *Store) listenOnce(ctx context.Context) (listening bool, err error) {
 		stop()
 		switch {
 		case err == nil:
-			s.logGrew.wake()
+			s.wakeFollowers()
 		case ctx.Err() != nil || !quiet:
 			return true, err
 		default:

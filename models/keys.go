@@ -30,7 +30,24 @@ const (
 	keysReloadTime = 30 * time.Second
 )
 
-// SigningKey is a row of the key table. The private part is sealed by the server's secret.
+// The two sets of keys, a table each. A key signs one kind of token only: what is made for an app to look at is never
+// taken for an access token, by nobody, also if he forgets to look at the type. Nodes of a version that knows the first
+// table alone go on beside the second.
+const (
+	accessKeys   = "signing_keys"
+	identityKeys = "identity_keys"
+)
+
+// What a key signs.
+const (
+	KeyForAccess   = "access"   // access tokens
+	KeyForIdentity = "identity" // ID tokens and logout tokens
+)
+
+// identityAlg is what stock clients of OpenID Connect take without being told.
+const identityAlg = "RS256"
+
+// SigningKey is a row of a key table. The private part is sealed by the server's secret.
 type SigningKey struct {
 	KID         string `gorm:"column:kid;primaryKey"`
 	Alg         string
@@ -41,13 +58,12 @@ type SigningKey struct {
 	ActivatesAt Micros // from here on it signs
 	RetiresAt   Micros // from here on it is not published; 0 while it is the newest
 
-	header  string // of the tokens that it signs, encoded; RFC 9068 section 2.1
+	Purpose string `gorm:"-"` // [KeyForAccess] or [KeyForIdentity]
+
+	header  string // of the access tokens that it signs, encoded; RFC 9068 section 2.1
 	public  crypto.PublicKey
 	private crypto.Signer
 }
-
-// TableName implements gorm's Tabler.
-func (SigningKey) TableName() string { return "signing_keys" }
 
 // JWK is the public part as RFC 7517 has it, with the RFC 7638 thumbprint as its id.
 type JWK struct {
@@ -64,8 +80,9 @@ type JWK struct {
 
 // keySet is one reading of the key table: never changed, only replaced.
 type keySet struct {
-	all      []*SigningKey // newest first
-	byHeader map[string]*SigningKey
+	all      []*SigningKey          // of access tokens, newest first
+	identity []*SigningKey          // likewise, of what apps look at
+	byHeader map[string]*SigningKey // of access tokens
 	jwks     []JWK
 	loaded   time.Time
 }
@@ -129,13 +146,24 @@ func newJWK(pub crypto.PublicKey, alg string) (JWK, error) {
 	return j, nil
 }
 
+// generateKey makes a key for a table. One of 2048 bits is enough for what lives for minutes, and made ten times faster
+// than one of 3072.
+func (s *Store) generateKey(table string) (alg string, key crypto.Signer, err error) {
+	if table == identityKeys {
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+		return identityAlg, key, err
+	}
+	key, err = generateKey(s.cfg.SigningAlg)
+	return s.cfg.SigningAlg, key, err
+}
+
 // newSigningKey makes a key and its row; the caller says when it starts.
-func (s *Store) newSigningKey() (*SigningKey, error) {
-	private, err := generateKey(s.cfg.SigningAlg)
+func (s *Store) newSigningKey(table string) (*SigningKey, error) {
+	alg, private, err := s.generateKey(table)
 	if err != nil {
 		return nil, err
 	}
-	jwk, err := newJWK(private.Public(), s.cfg.SigningAlg)
+	jwk, err := newJWK(private.Public(), alg)
 	if err != nil {
 		return nil, err
 	}
@@ -148,51 +176,75 @@ func (s *Store) newSigningKey() (*SigningKey, error) {
 		return nil, err
 	}
 	return &SigningKey{
-		KID: jwk.Kid, Alg: s.cfg.SigningAlg, PublicKey: public,
+		KID: jwk.Kid, Alg: alg, PublicKey: public,
 		PrivateKey: s.secret.seal(der, jwk.Kid), SecretID: s.secret.currentID(),
 	}, nil
 }
 
-// initKeys makes the first key, seals keys of an older secret anew, and loads them all. Of several nodes that start at
-// once one makes the key: the realm's row decides.
+// initKeys makes the first keys, seals keys of an older secret anew, and loads them all.
 func (s *Store) initKeys(ctx context.Context) error {
-	first, err := s.newSigningKey()
+	for _, table := range []string{accessKeys, identityKeys} {
+		if err := s.initKeyTable(ctx, table); err != nil {
+			return err
+		}
+	}
+	return s.loadKeys(ctx)
+}
+
+// initKeyTable: of several nodes that start at once one makes the first key: the realm's row decides.
+func (s *Store) initKeyTable(ctx context.Context, table string) error {
+	var known []*SigningKey
+	err := s.read(ctx, func(tx *gorm.DB) error { return tx.Table(table).Find(&known).Error })
 	if err != nil {
 		return err
 	}
-	err = s.write(ctx, func(tx *gorm.DB) error {
+	opens := func(k *SigningKey) bool {
+		_, err := s.secret.open(k.SecretID, k.PrivateKey, k.KID)
+		return err == nil
+	}
+	var first *SigningKey
+	if len(known) == 0 || table == identityKeys && !slices.ContainsFunc(known, opens) { // an RSA key takes its time to make
+		if first, err = s.newSigningKey(table); err != nil {
+			return err
+		}
+	}
+	return s.write(ctx, func(tx *gorm.DB) error {
 		realm, err := s.lockRealm(tx, 0)
 		if err != nil {
 			return err
 		}
 		var rows []*SigningKey
-		if err := tx.Find(&rows).Error; err != nil {
+		if err := tx.Table(table).Find(&rows).Error; err != nil {
 			return err
 		}
-		if len(rows) == 0 {
-			first.CreatedAt, first.ActivatesAt = realm.Now, realm.Now
-			return tx.Create(first).Error
-		}
+		lost := 0
 		for _, k := range rows {
 			if k.SecretID == s.secret.currentID() {
 				continue
 			}
 			der, err := s.secret.open(k.SecretID, k.PrivateKey, k.KID)
+			if err != nil && table == identityKeys && first != nil { // lost with its secret; what it signs lives for minutes
+				if err := tx.Table(table).Where("kid = ?", k.KID).Delete(&SigningKey{}).Error; err != nil {
+					return err
+				}
+				lost++
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("signing key %s: %w; give the secret it was sealed with as the second one", k.KID, err)
 			}
-			if err := tx.Model(k).Updates(map[string]any{
+			if err := tx.Table(table).Where("kid = ?", k.KID).Updates(map[string]any{
 				"private_key": s.secret.seal(der, k.KID), "secret_id": s.secret.currentID(),
 			}).Error; err != nil {
 				return err
 			}
 		}
-		return nil
+		if lost < len(rows) || first == nil {
+			return nil
+		}
+		first.CreatedAt, first.ActivatesAt = realm.Now, realm.Now
+		return tx.Table(table).Create(first).Error
 	})
-	if err != nil {
-		return err
-	}
-	return s.loadKeys(ctx)
 }
 
 func (s *Store) loadKeys(ctx context.Context) error {
@@ -202,13 +254,14 @@ func (s *Store) loadKeys(ctx context.Context) error {
 		if now, err = s.now(tx); err != nil {
 			return err
 		}
-		return tx.Order("activates_at DESC, created_at DESC").Find(&set.all).Error
+		return errors.Join(s.readKeys(tx, accessKeys, &set.all), s.readKeys(tx, identityKeys, &set.identity))
 	})
 	if err != nil {
 		return err
 	}
-	set.all = slices.DeleteFunc(set.all, func(k *SigningKey) bool { return k.RetiresAt != 0 && k.RetiresAt <= now })
-	for _, k := range set.all {
+	retired := func(k *SigningKey) bool { return k.RetiresAt != 0 && k.RetiresAt <= now }
+	set.all, set.identity = slices.DeleteFunc(set.all, retired), slices.DeleteFunc(set.identity, retired)
+	for _, k := range slices.Concat(set.all, set.identity) {
 		if err := k.load(s.secret); err != nil {
 			return fmt.Errorf("signing key %s: %w", k.KID, err)
 		}
@@ -216,7 +269,9 @@ func (s *Store) loadKeys(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		set.byHeader[k.header] = k
+		if k.Purpose == KeyForAccess {
+			set.byHeader[k.header] = k
+		}
 		set.jwks = append(set.jwks, jwk)
 	}
 	if len(set.all) == 0 {
@@ -229,6 +284,18 @@ func (s *Store) loadKeys(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// readKeys reads a key table, newest first.
+func (s *Store) readKeys(tx *gorm.DB, table string, keys *[]*SigningKey) error {
+	err := tx.Table(table).Order("activates_at DESC, created_at DESC").Find(keys).Error
+	for _, k := range *keys {
+		k.Purpose = KeyForAccess
+		if table == identityKeys {
+			k.Purpose = KeyForIdentity
+		}
+	}
+	return err
 }
 
 func (k *SigningKey) load(secret *keyring) error {
@@ -255,25 +322,72 @@ func (k *SigningKey) load(secret *keyring) error {
 // JWKS is the published key set, RFC 7517 section 5.
 func (s *Store) JWKS() []JWK { return s.keys.Load().jwks }
 
-// ListKeys returns the key table, newest first, the private parts left out.
-func (s *Store) ListKeys(ctx context.Context) ([]SigningKey, error) {
-	var keys []SigningKey
-	err := s.read(ctx, func(tx *gorm.DB) error {
-		return tx.Omit("private_key").Order("activates_at DESC, created_at DESC").Find(&keys).Error
+// ListKeys returns the keys of both tables, newest first, the private parts left out.
+func (s *Store) ListKeys(ctx context.Context) (list []SigningKey, err error) {
+	var access, identity []*SigningKey
+	err = s.read(ctx, func(tx *gorm.DB) error {
+		return errors.Join(s.readKeys(tx, accessKeys, &access), s.readKeys(tx, identityKeys, &identity))
 	})
-	return keys, err
+	for _, k := range slices.Concat(access, identity) {
+		k.PrivateKey = nil
+		list = append(list, *k)
+	}
+	return list, err
 }
 
-// RotateKeys makes a new signing key. It is published at once and signs after twice the key set's max-age; the older
-// keys stay published until their last token has expired, and nobody notices. With now it signs at once and the older
-// keys are withdrawn, which ends every token signed by them: the answer to a leaked key.
+// SignIdentity makes a token that an app looks at: a JWT with this typ, by the key for those.
+func (s *Store) SignIdentity(typ string, claims any, now Micros) (string, error) {
+	keys := s.keys.Load().identity
+	i := slices.IndexFunc(keys, func(k *SigningKey) bool { return k.ActivatesAt <= now })
+	if i < 0 {
+		i = len(keys) - 1 // a clock that stepped back
+	}
+	key := keys[i]
+	header, err := json.Marshal(map[string]string{"typ": typ, "alg": key.Alg, "kid": key.KID})
+	if err != nil {
+		return "", err
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", fmt.Errorf("the claims of a token: %w", err)
+	}
+	text := b64(header) + "." + b64(payload)
+	signature, err := signingMethod(key.Alg).Sign(text, key.private)
+	if err != nil {
+		return "", fmt.Errorf("sign with key %s: %w", key.KID, err)
+	}
+	return text + "." + b64(signature), nil
+}
+
+// RotateKeys makes a new signing key of each table, and returns that of access tokens. It is published at once and signs
+// after twice the key set's max-age; the older keys stay published until their last token has expired, and nobody
+// notices. With now it signs at once and the older keys are withdrawn, which ends every token signed by them: the answer
+// to a leaked key.
 func (s *Store) RotateKeys(ctx context.Context, now bool, by Actor) (*SigningKey, error) {
-	return s.rotateKeys(ctx, now, 0, by)
+	if _, err := s.rotateKeys(ctx, identityKeys, now, 0, by); err != nil {
+		return nil, err
+	}
+	return s.rotateKeys(ctx, accessKeys, now, 0, by)
+}
+
+// rotateOldKeys is what is due without being asked.
+func (s *Store) rotateOldKeys(ctx context.Context) error {
+	for _, table := range []string{accessKeys, identityKeys} {
+		if _, err := s.rotateKeys(ctx, table, false, s.cfg.KeyRotation, Actor{Entity: EntitySystem}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rotateKeys does nothing, and returns nil, if the newest key is younger than olderThan.
-func (s *Store) rotateKeys(ctx context.Context, now bool, olderThan time.Duration, by Actor) (*SigningKey, error) {
-	key, err := s.newSigningKey()
+func (s *Store) rotateKeys(
+	ctx context.Context, table string, now bool, olderThan time.Duration, by Actor,
+) (*SigningKey, error) {
+	if due, err := s.rotationIsDue(ctx, table, olderThan); err != nil || !due {
+		return nil, err
+	}
+	key, err := s.newSigningKey(table)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +399,7 @@ func (s *Store) rotateKeys(ctx context.Context, now bool, olderThan time.Duratio
 			return err
 		}
 		var newest, longestTTL Micros
-		if err := s.row(tx, `SELECT (SELECT max(created_at) FROM signing_keys), longest_access_ttl FROM realm`, nil,
+		if err := s.row(tx, `SELECT (SELECT max(created_at) FROM `+table+`), longest_access_ttl FROM realm`, nil,
 			&newest, &longestTTL); err != nil {
 			return err
 		}
@@ -299,20 +413,31 @@ func (s *Store) rotateKeys(ctx context.Context, now bool, olderThan time.Duratio
 		if now {
 			key.ActivatesAt, retires = key.CreatedAt, key.CreatedAt
 		}
-		if err := tx.Model(&SigningKey{}).Where("retires_at = 0 OR retires_at > ?", retires).
+		if err := tx.Table(table).Where("retires_at = 0 OR retires_at > ?", retires).
 			Update("retires_at", retires).Error; err != nil {
 			return err
 		}
-		if err := tx.Create(key).Error; err != nil {
+		if err := tx.Table(table).Create(key).Error; err != nil {
 			return err
 		}
 		made = true
-		return s.audit(tx, AuditEvent{
-			At: key.CreatedAt, Type: AuditKeysRotated, Detail: detail{"kid": key.KID, "now": now},
-		}, by)
+		event := AuditEvent{At: key.CreatedAt, Type: AuditKeysRotated, Detail: detail{"kid": key.KID, "now": now}}
+		if table == identityKeys {
+			event.Detail["purpose"] = KeyForIdentity
+		}
+		return s.audit(tx, event, by)
 	})
 	if err != nil || !made {
 		return nil, err
 	}
 	return key, s.loadKeys(ctx)
+}
+
+// rotationIsDue looks before a key is made, which takes its time.
+func (s *Store) rotationIsDue(ctx context.Context, table string, olderThan time.Duration) (due bool, err error) {
+	err = s.read(ctx, func(tx *gorm.DB) error {
+		return s.row(tx, `SELECT coalesce((SELECT max(created_at) FROM `+table+`), 0) <= {now} - @age FROM realm`,
+			args{"age": olderThan}, &due)
+	})
+	return due, err
 }

@@ -71,6 +71,7 @@ type Realm struct {
 	Horizon          Micros // no token has a later issue time; see horizon.go
 	LastSeq          int64
 	LongestAccessTTL int64 `gorm:"column:longest_access_ttl"` // microseconds, of all that was ever configured
+	RestoredEvents   int64 // audit events up to this number came with a dump; see outbox.go
 }
 
 // TableName implements gorm's Tabler.

@@ -67,7 +67,7 @@ func (s *Store) writeSignOut(ctx context.Context, fn func(tx *gorm.DB) (*SignOut
 	}
 	if out != nil && out.appended > 0 {
 		s.Stats.Revocations[slices.Index(Levels[:], out.Revocation.Level)].Add(int64(out.appended))
-		s.logGrew.wake()
+		s.wakeFollowers()
 	}
 	return out, err
 }

@@ -71,6 +71,9 @@ func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
 				return err
 			}, s.d.transaction)
 		})
+		if err == nil {
+			s.committed.wake()
+		}
 		switch {
 		case err == nil && failed != nil:
 			return failed

@@ -58,6 +58,7 @@ type Store struct {
 
 	pushingHorizon atomic.Bool
 	logGrew        signal
+	committed      signal // a unit of work of this node, which may have written to the audit log
 	acknowledged   signal
 	receipts       receiptBoard
 	receiptReads   chan struct{} // those who read a whole receipt after a wait
@@ -171,8 +172,10 @@ func (s *Store) start(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := s.initKeys(ctx); err != nil {
-		return err
+	for _, step := range []func(context.Context) error{s.initKeys, s.sealWebhooks, s.noteRestored} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
 	if len(s.cfg.Hash.Command) > 0 {
 		s.hasher.Outsource(s.cfg.Hash.Command, s.log)

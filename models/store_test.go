@@ -18,7 +18,7 @@ import (
 // The versioned schema fits the structs, column by column, on both databases.
 func TestMigrations_FitTheStructs(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
-		for _, model := range []any{&Realm{}, &User{}, &Client{}, &Device{}, &Revocation{}, &AuditEvent{}, &SigningKey{}, &Subscriber{}, &acknowledgement{}, &Code{}} {
+		for _, model := range []any{&Realm{}, &User{}, &Client{}, &Device{}, &Revocation{}, &AuditEvent{}, &SigningKey{}, &Subscriber{}, &acknowledgement{}, &Code{}, &Receiver{}} {
 			parsed, err := schema.Parse(model, &sync.Map{}, k.db.NamingStrategy)
 			if err != nil {
 				t.Fatal(err)
@@ -184,7 +184,7 @@ func TestRotateKeys(t *testing.T) {
 			g := k.signIn(k.newUser("anna"))
 			other := k.open()
 			key, err := k.RotateKeys(t.Context(), false, Actor{})
-			if err != nil || len(k.JWKS()) != 2 {
+			if err != nil || len(k.JWKS()) != 4 { // and the two of identity
 				t.Fatalf("%v, %d keys", err, len(k.JWKS()))
 			}
 			if next := k.mustRefresh(g.RefreshToken); k.keys.Load().signer(0) == nil || !k.alive(next) || !k.alive(g) {
@@ -205,7 +205,7 @@ func TestRotateKeys(t *testing.T) {
 			if _, err := other.CheckAccessToken(t.Context(), next.AccessToken); err != nil {
 				t.Fatalf("another node: %v", err)
 			}
-			if _, err := k.RotateKeys(t.Context(), true, Actor{}); err != nil || len(k.JWKS()) != 1 || k.alive(next) {
+			if _, err := k.RotateKeys(t.Context(), true, Actor{}); err != nil || len(k.JWKS()) != 2 || k.alive(next) {
 				t.Fatalf("a leaked key is still trusted: %v", err)
 			}
 		}, func(c *Config) { c.SigningAlg = alg })

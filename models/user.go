@@ -249,7 +249,11 @@ func (u *User) apply(p UserPatch, phc string, now Micros) (changed []string, kin
 	return changed, kind, reason
 }
 
-// DeleteUser ends every token of the user and removes the user and the devices.
+// hasLogoutReceiver: the client of a device has to be told of its end.
+const hasLogoutReceiver = `EXISTS (SELECT 1 FROM receivers w WHERE w.client_id = devices.client_id AND w.kind = @logout)`
+
+// DeleteUser ends every token of the user and removes the user and the devices. Of those whose apps have to be told the
+// bare ids stay until that is done.
 func (s *Store) DeleteUser(ctx context.Context, id uuid.UUID, by Actor) (*SignOut, error) {
 	return s.writeSignOut(ctx, func(tx *gorm.DB) (*SignOut, error) {
 		u, err := s.lockUser(tx, id)
@@ -265,8 +269,16 @@ func (s *Store) DeleteUser(ctx context.Context, id uuid.UUID, by Actor) (*SignOu
 		if err != nil {
 			return nil, err
 		}
-		for _, table := range []string{`DELETE FROM devices WHERE user_id = @id`, `DELETE FROM users WHERE id = @id`} {
-			if _, err := s.exec(tx, table, a); err != nil {
+		a["valid_from"], a["logout"], a["ttl"] = out.Revocation.ValidFrom, ReceiverLogout, NoticeTTL
+		for _, statement := range []string{
+			// What names the device to the app stays until the app is told that it has ended; nothing of the person.
+			`UPDATE devices SET name = '', ip = '', user_agent = '', scope = '', expires_at = {least}(expires_at, {now} + @ttl),
+				valid_from = CASE WHEN signed_in_at <= valid_from THEN valid_from ELSE @valid_from END
+				WHERE user_id = @id AND ` + hasLogoutReceiver,
+			`DELETE FROM devices WHERE user_id = @id AND NOT ` + hasLogoutReceiver,
+			`DELETE FROM users WHERE id = @id`,
+		} {
+			if _, err := s.exec(tx, statement, a); err != nil {
 				return nil, err
 			}
 		}

@@ -29,13 +29,13 @@ func (s *Server) pageRoutes() {
 	apps.GET("", s.page(s.authorize))
 	apps.POST("", s.page(s.postAuthorize))
 
-	// What a cookie opens, and what makes one. /account and what is below it belong here too.
+	// What a cookie opens, and what makes one.
 	own := s.engine.Group("", web.Pages.Middleware, s.page(s.checkHost), s.page(s.checkSite))
 	own.Match(web.GetAndHead, "/sign-in", s.page(s.showSignIn))
 	own.POST("/sign-in", s.page(s.postSignIn))
 	own.Match(web.GetAndHead, "/sign-out", s.page(s.showSignOut))
 	own.POST("/sign-out", s.page(s.postSignOut))
-	own.Match(web.GetAndHead, pathAccount, s.page(s.account))
+	s.accountRoutes(own)
 }
 
 // pageError is an error that is a page. It leads nowhere but to pages of ours.

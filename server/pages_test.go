@@ -28,10 +28,10 @@ func TestPages_Host(t *testing.T) {
 			"auth.example", "auth.example:8080", "192.0.2.1", "10.0.0.1:80", "localhost.evil.test", "evil-localhost",
 			"[2001:db8::1]:1",
 		} {
-			for _, path := range []string{"/sign-in", "/sign-out", "/account", authorizeURL("app")} {
+			for _, path := range append(accountGets, "/sign-in", "/sign-out", "/account/receipts/1", authorizeURL("app")) {
 				k.wantPage(host, ask(host, "GET", path), 403, "This server was reached without TLS, by a name.")
 			}
-			for _, path := range []string{"/sign-in", "/sign-out", "/account"} {
+			for _, path := range append(accountGets, "/sign-in", "/sign-out") {
 				if a := ask(host, "HEAD", path); a.status != 403 {
 					t.Errorf("HEAD %s: %d", path, a.status)
 				}
@@ -83,7 +83,7 @@ func TestPages_Assets(t *testing.T) {
 			b      *browser
 			path   string
 			status int
-		}{{b, "/sign-in", 200}, {in, "/sign-in", 303}, {b, "/sign-out", 200}, {b, "/account", 303}, {in, "/account", 200}} {
+		}{{b, "/sign-in", 200}, {in, "/sign-in", 303}, {b, "/sign-out", 200}, {b, "/account", 303}, {in, "/account", 200}, {in, "/account/security", 200}} {
 			if a := tc.b.do("HEAD", tc.path, ""); a.status != tc.status || len(a.body) != 0 {
 				t.Errorf("HEAD %s: %d, want %d", tc.path, a.status, tc.status)
 			}

@@ -96,7 +96,9 @@ func (s *Server) routes() {
 
 	// Users, about their own devices and password.
 	user := r.Group("/settings", web.Authenticate(s.store, models.ScopeSettings), web.Handle(userOnly))
-	user.GET("/devices", web.HandleWithoutQuery(s.listDevices))
+	user.GET("/me", web.HandleWithoutQuery(s.me))
+	user.GET("/events", web.Handle(s.listEvents))
+	user.GET("/devices", web.Handle(s.listDevices))
 	user.PATCH("/devices/:id", web.HandleWithoutQuery(s.renameDevice))
 	user.DELETE("/devices/:id", web.Handle(s.signOutDevice))
 	user.DELETE("/devices", web.Handle(s.signOutEverywhere))

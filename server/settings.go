@@ -27,14 +27,57 @@ func userOnly(c *gin.Context) error {
 // self is the user who asks, as the audit log names whoever does something.
 func self(c *gin.Context) models.Actor { return web.ActorFrom(c, models.EntityUser) }
 
+func (s *Server) me(c *gin.Context) error {
+	u, err := s.store.GetUser(c.Request.Context(), web.CallerFrom(c).UserID)
+	if err != nil {
+		return err
+	}
+	return web.OK(c, view.NewMe(u))
+}
+
+func (s *Server) listEvents(c *gin.Context) error {
+	_, p, err := web.QueryPage(c)
+	if err != nil {
+		return err
+	}
+	list, next, err := s.store.UserEvents(c.Request.Context(), web.CallerFrom(c).UserID, p)
+	if err != nil {
+		return err
+	}
+	body := gin.H{"events": view.List(list, view.NewOwnEvent)}
+	if next != "" {
+		body["next_cursor"] = next
+	}
+	return web.OK(c, body)
+}
+
+// endedListed is how many devices that are out the list has at most.
+const endedListed = 100
+
+// listDevices is where the user is signed in; with ?include=ended also what is out, behind it.
 func (s *Server) listDevices(c *gin.Context) error {
-	caller := web.CallerFrom(c)
-	list, err := s.store.UserDevices(c.Request.Context(), caller.UserID)
+	q, err := web.Query(c, "include")
+	if err != nil {
+		return err
+	}
+	if include := q.Get("include"); include != "" && include != "ended" {
+		return web.Invalid("include must be ended")
+	}
+	ctx, caller := c.Request.Context(), web.CallerFrom(c)
+	list, err := s.store.UserDevices(ctx, caller.UserID)
 	if err != nil {
 		return err
 	}
 	own := func(d *models.DeviceInfo) view.OwnDevice { return view.NewOwnDevice(d, caller.DeviceID) }
-	return web.OK(c, gin.H{"devices": view.List(list, own)})
+	devices := view.List(list, own)
+	if q.Has("include") {
+		ended, _, err := s.store.EndedDevices(ctx, caller.UserID, endedListed)
+		if err != nil {
+			return err
+		}
+		devices = append(devices, view.List(ended, view.NewEndedDevice)...)
+	}
+	return web.OK(c, gin.H{"devices": devices})
 }
 
 // ownDevice is the id of the device in the path.

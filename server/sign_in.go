@@ -20,7 +20,7 @@ const sharedLife = 2 * time.Hour
 
 // returnPaths are the pages of ours that a sign-in may lead to. An address that is not one of them is not built upon,
 // so it can lead to no other site.
-var returnPaths = []string{pathAccount}
+var returnPaths = []string{pathAccount, pathSecurity}
 
 // destination is where a sign-in leads: to an app, or to a page of ours. It travels in the forms.
 type destination struct {

@@ -30,7 +30,7 @@ func (b *browser) signedInAs() string {
 		return ""
 	}
 	for _, name := range []string{"anna", "ben"} {
-		if strings.Contains(string(a.body), "<strong>"+name+"</strong>") {
+		if strings.Contains(string(a.body), `class="user-name">`+name+"<") {
 			return name
 		}
 	}

@@ -101,17 +101,25 @@ func (s *Server) postSignOut(c *gin.Context) error {
 	return s.show(c, http.StatusOK, pages.SignedOut{Client: app, Receipt: s.receipt(c.Request.Context(), out)})
 }
 
-// receipt is what is known of a sign-out now.
+// receipt is what is known of a sign-out when everybody has confirmed it or the time is over. Whoever has too many that
+// wait is not kept waiting: the sign-out stands.
 func (s *Server) receipt(ctx context.Context, out *models.SignOut) *pages.Receipt {
 	if out == nil || out.Revocation == nil {
 		return nil
 	}
-	applied := view.NewSignOut(ctx, s.store, out, receiptWait).Applied
+	wait := receiptWait
+	leave, err := s.store.EnterWait(out.Revocation.Actor)
+	if err == nil {
+		defer leave()
+	} else {
+		wait = time.Nanosecond
+	}
+	applied := view.NewSignOut(ctx, s.store, out, wait).Applied
 	if applied == nil {
 		return nil
 	}
 	return &pages.Receipt{
 		Seq: out.Revocation.Seq, Devices: out.Count, Subscribers: applied.Subscribers, Acknowledged: applied.Acknowledged,
-		Slowest: time.Duration(applied.SlowestMS) * time.Millisecond,
+		Slowest: milliseconds(applied.SlowestMS), Until: out.Revocation.ExpiresAt.Time(),
 	}
 }

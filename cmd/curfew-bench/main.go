@@ -27,7 +27,7 @@ import (
 )
 
 type runCommand struct {
-	Only        []string      `help:"Measure only these: refresh, introspect, signout, feed, growth, lists, password, code, nodes, cleanup, storage, sqlite." placeholder:"NAME,…"`
+	Only        []string      `help:"Measure only these: refresh, introspect, signout, feed, growth, lists, password, code, nodes, cleanup, storage, sqlite, told." placeholder:"NAME,…"`
 	Devices     int           `help:"Devices in the database." default:"1000000"`
 	Duration    time.Duration `help:"How long each measurement takes." default:"10s"`
 	Repeat      int           `help:"Measurements of which the median counts." default:"3"`
@@ -115,6 +115,7 @@ var parts = []part{
 	{"cleanup", (*bench).cleanUp},
 	{"storage", (*bench).storage},
 	{"sqlite", (*bench).sqlite},
+	{"told", (*bench).told},
 }
 
 // bench is one run.

@@ -40,6 +40,7 @@ type history struct {
 	spec    specification
 	start   time.Time
 	local   []*resourceServer
+	told    *receiver
 	serial  atomic.Int64
 	mu      sync.Mutex
 	worlds  []*world
@@ -99,6 +100,10 @@ func newHistory(ctx context.Context, cfg historyConfig) (*history, error) {
 		h.close()
 		return nil, err
 	}
+	if h.told, err = h.newReceiver(ctx); err != nil {
+		h.close()
+		return nil, fmt.Errorf("a receiver: %w", err)
+	}
 	for _, n := range r.nodes {
 		rs, err := newResourceServer(ctx, r, n)
 		if err != nil {
@@ -113,6 +118,9 @@ func newHistory(ctx context.Context, cfg historyConfig) (*history, error) {
 func (h *history) close() {
 	for _, rs := range h.local {
 		rs.close()
+	}
+	if h.told != nil {
+		h.told.close()
 	}
 	h.rig.Close()
 }
@@ -274,6 +282,9 @@ func (h *history) recordsOf(w *world) []record {
 func (h *history) verdict(ctx context.Context) *verdictOfRun {
 	if err := h.finalLocalChecks(ctx); err != nil {
 		h.breaks("%v", err)
+	}
+	for _, problem := range h.told.problems(ctx) {
+		h.breaks("%s", problem)
 	}
 	worlds := make([][]record, len(h.worlds))
 	for i, w := range h.worlds {

@@ -73,6 +73,8 @@ var mutants = []mutant{
 	{name: "refresh-without-a-look-at-the-client", edits: []edit{gone, gone}},
 	{name: "disabling-does-not-sign-out", edits: []edit{gone}},
 	{name: "signing-in-again-makes-no-event", edits: []edit{becomes(`if (.*) \{`, `if false && $1 {`)}},
+	{name: "audit-log-read-out-of-order", edits: []edit{without(` AND \S+ < \{oldest open\}`)}},
+	{name: "unanswered-notice-counts-as-told", edits: []edit{becomes(`if .* \{$`, `if true {`)}},
 	{name: "code-spent-by-read-then-write", edits: []edit{without(` \{lock\}`), without(` AND used_at = 0`)}},
 	{name: "replayed-code-leaves-its-device", edits: []edit{becomes(`\w+\((\w+)\)$`, `$1`)}},
 	{

@@ -152,7 +152,7 @@ func (r *rig) openDatabase(ctx context.Context) (err error) {
 func (r *rig) product(databaseURL string) harness.Product {
 	p := harness.Product{Binary: r.cfg.Binary, Dir: r.dir, Settings: map[string]string{
 		"ISSUER": r.issuer, "DATABASE_URL": databaseURL, "SECRET": r.secret, "REUSE_INTERVAL": "10m", "ACCESS_TTL": "15m",
-		"LOG_LEVEL": "info", "TRUSTED_PROXIES": "127.0.0.1/32",
+		"LOG_LEVEL": "info", "TRUSTED_PROXIES": "127.0.0.1/32", "OUTBOUND_ALLOW": "127.0.0.0/8",
 		"HASH_MEMORY": "64", "HASH_TIME": "1", "HASH_CONCURRENCY": "16", "HASH_QUEUE": "1000",
 		"LIMIT_PER_ACCOUNT": "1000000", "LIMIT_PER_ACCOUNT_ADDRESS": "1000000", "LIMIT_PER_ADDRESS": "1000000",
 		"LIMIT_PER_DEVICE": "1000000", "LIMIT_SIGN_INS": "1000000", "LIMIT_RENAMES": "1000000",

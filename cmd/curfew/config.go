@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type config struct {
 	publicAddr      string
 	adminAddr       string
 	trustedProxies  []string
+	outboundAllow   []netip.Prefix
 	tlsCert, tlsKey string
 	logLevel        slog.Level
 	logFormat       string

@@ -16,13 +16,16 @@ type keysCommands struct {
 type keyJSON struct {
 	KID         string        `json:"kid"`
 	Alg         string        `json:"alg"`
+	Purpose     string        `json:"purpose"`
 	CreatedAt   models.Micros `json:"created_at"`
 	ActivatesAt models.Micros `json:"activates_at"`
 	RetiresAt   models.Micros `json:"retires_at"`
 }
 
 func newKeyJSON(k models.SigningKey) keyJSON {
-	return keyJSON{KID: k.KID, Alg: k.Alg, CreatedAt: k.CreatedAt, ActivatesAt: k.ActivatesAt, RetiresAt: k.RetiresAt}
+	return keyJSON{
+		KID: k.KID, Alg: k.Alg, Purpose: k.Purpose, CreatedAt: k.CreatedAt, ActivatesAt: k.ActivatesAt, RetiresAt: k.RetiresAt,
+	}
 }
 
 type keysListCommand struct{ jsonFlag }
@@ -40,9 +43,9 @@ func (c *keysListCommand) Run(p *program) error {
 			}
 			return p.printJSON(list)
 		}
-		return p.printTable("KEY ID\tALG\tCREATED\tSIGNS FROM\tPUBLISHED UNTIL", func(row func(...any)) {
+		return p.printTable("KEY ID\tALG\tSIGNS\tCREATED\tSIGNS FROM\tPUBLISHED UNTIL", func(row func(...any)) {
 			for _, k := range keys {
-				row(k.KID, k.Alg, moment(k.CreatedAt), moment(k.ActivatesAt), moment(k.RetiresAt))
+				row(k.KID, k.Alg, k.Purpose, moment(k.CreatedAt), moment(k.ActivatesAt), moment(k.RetiresAt))
 			}
 		})
 	})

@@ -36,6 +36,7 @@ type commands struct {
 	Client      clientCommands     `cmd:"" help:"Add, change, list and delete clients, and give them new secrets."`
 	Device      deviceCommands     `cmd:"" help:"List, rename and revoke devices."`
 	Revoke      revokeCommands     `cmd:"" help:"Sign out everyone, a user, a client or a device, and say where."`
+	Webhook     webhookCommands    `cmd:"" help:"Add, list, test, rotate and delete webhooks."`
 	Keys        keysCommands       `cmd:"" help:"List and rotate the keys that sign access tokens."`
 	Cleanup     cleanupCommand     `cmd:"" help:"Remove what ended long ago, as the server does every ten minutes."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is ready; for containers."`

@@ -69,7 +69,11 @@ func (p *program) report(s *models.Store, subject, did string, out *models.SignO
 		out = &models.SignOut{Counted: true}
 	}
 	// The sign-out has happened: a signal must not hide what is known of it. The waiting is bounded.
+	until := time.Now().Add(flags.Wait)
 	shown := view.NewNamedSignOut(context.WithoutCancel(p.ctx), s, out, flags.Wait)
+	if shown.Told != nil && shown.Told.Pending > 0 {
+		shown.Told = p.waitTold(s, out.Revocation.Seq, until)
+	}
 	if flags.JSON {
 		return p.printJSON(shown)
 	}
@@ -89,9 +93,40 @@ func (p *program) report(s *models.Store, subject, did string, out *models.SignO
 				line += "; missing: " + strings.Join(a.Missing, ", ")
 			}
 		}
+		line += toldLine(shown.Told)
 	}
 	_, err := fmt.Fprintln(p.stdout, line)
 	return err
+}
+
+// waitTold waits, for what is left of the time, until outside apps have been told.
+func (p *program) waitTold(s *models.Store, seq int64, until time.Time) *view.Told {
+	for {
+		t, err := s.Told(context.WithoutCancel(p.ctx), seq)
+		if err != nil {
+			return nil
+		}
+		if t.Pending == 0 || time.Now().After(until) {
+			told := view.NewTold(t)
+			return &told
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// toldLine says for people which outside apps were told.
+func toldLine(t *view.Told) string {
+	if t == nil || t.Receivers == 0 {
+		return ""
+	}
+	line := fmt.Sprintf("; told %d of %d apps", t.Answered, t.Receivers)
+	if t.Pending > 0 {
+		line += fmt.Sprintf(", %d pending", t.Pending)
+	}
+	if t.Failed > 0 {
+		line += fmt.Sprintf(", %d failed", t.Failed)
+	}
+	return line
 }
 
 // devicesOut counts for people.

@@ -195,7 +195,8 @@ func (n *node) answer(traces *tracing, certificate *certificate) error {
 		}
 	})
 	private, err := admin.New(admin.Config{
-		Store: n.store, TrustedProxies: cfg.trustedProxies, TLS: n.listeners[1].tls, Metrics: metrics, Logger: log,
+		Notifier: n.startNotifier(metrics),
+		Store:    n.store, TrustedProxies: cfg.trustedProxies, TLS: n.listeners[1].tls, Metrics: metrics, Logger: log,
 		Pprof: cfg.pprof, Draining: n.listeners[1].draining.Load,
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"time"
 
 	"curfew/internal/password"
@@ -235,6 +236,11 @@ var variables = []variable{
 		"TRUSTED_PROXIES", "", "addresses or prefixes separated by commas",
 		"whose X-Forwarded-For is believed; default nobody's",
 		setList(func(c *config) *[]string { return &c.trustedProxies }, checkProxy),
+	},
+	{
+		"OUTBOUND_ALLOW", "", "networks in CIDR form separated by commas",
+		"where webhooks and back-channel logout may reach plain http, this machine and link-local addresses; default nowhere",
+		setNetworks(func(c *config) *[]netip.Prefix { return &c.outboundAllow }),
 	},
 	{
 		"TLS_CERT", "", "a PEM file",

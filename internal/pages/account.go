@@ -38,12 +38,13 @@ type Ended struct {
 
 // Account is /account, "Your devices". The first device is the browser that shows it. Its forms:
 //
-//	POST /account/rename      device, name
-//	POST /account/end         device
-//	POST /account/end-others
+//	POST /account/rename      session, device, name
+//	POST /account/end         session, device
+//	POST /account/end-others  session
 //	GET  /account/end-everywhere    the page [EndEverywhere]
 type Account struct {
 	Username string
+	Session  string // names the browser session that the page shows; all forms of the account carry it
 	Devices  []Device
 	Ended    []Ended
 	More     bool // there are more ended ones than these
@@ -74,9 +75,10 @@ func (p Account) Elsewhere() bool {
 
 // EndEverywhere asks for the password before everything is signed out. Its form:
 //
-//	POST /account/end-everywhere    password
+//	POST /account/end-everywhere    session, password
 type EndEverywhere struct {
 	Username string
+	Session  string
 	Devices  int // how many go
 	Problem  *Problem
 }
@@ -87,10 +89,12 @@ func (p EndEverywhere) frame() frame {
 
 // Event is something that happened to the reader's account.
 type Event struct {
-	// Type is the audit event's; see event.* in texts/en.json: signed_in, signed_in_again, new_device, revoked,
-	// refresh_token_reuse, retry_elsewhere, wrong_password, locked_out, password_changed, device_renamed. One without a
-	// text is shown as it is.
+	// Type is the audit event's; see event.* in texts/en.json: signed_in (a device for the first time), signed_in_again,
+	// revoked, refresh_token_reuse, refresh_token_retried, wrong_password, limit_reached, password_changed,
+	// device_renamed. One without a text is shown as it is.
 	Type     string
+	Level    string // of revoked: device or user
+	Reason   string // likewise
 	At       time.Time
 	Device   string // its name
 	DeviceID string // set while it is signed in: then "this wasn't me" can end it
@@ -104,10 +108,11 @@ type Event struct {
 
 // Security is /account/security: what happened lately, and the password. Its forms:
 //
-//	POST /account/password    current_password, new_password
-//	POST /account/not-me      device
+//	POST /account/password    session, current_password, new_password
+//	POST /account/not-me      session, device
 type Security struct {
 	Username    string
+	Session     string
 	Events      []Event
 	Next        string // the cursor of the next page: ?cursor=
 	MinPassword int    // how many characters a password needs
@@ -135,8 +140,14 @@ func (p *Pages) endedSentence(l *language, e Ended) (template.HTML, error) {
 // eventSentence is what happened, in a full sentence.
 func (p *Pages) eventSentence(l *language, e Event) (template.HTML, error) {
 	key := "event." + e.Type
-	if by := key + "." + e.By; l.has(by) {
-		key = by
+	if e.Level == "user" { // a sign-out of all that there was
+		key += "_all"
+	}
+	base := key
+	for _, part := range []string{e.By, e.Reason} {
+		if longer := base + "." + part; l.has(longer) {
+			key = longer
+		}
 	}
 	if !l.has(key) {
 		return wrap("code")(e.Type), nil
@@ -145,7 +156,11 @@ func (p *Pages) eventSentence(l *language, e Event) (template.HTML, error) {
 	if app == "" {
 		app = p.name
 	}
-	return l.text(key, "device", wrap("strong")(e.Device), "app", app, "platform", e.Platform,
+	device := wrap("strong")(e.Device)
+	if e.Device == "" {
+		device = template.HTML(template.HTMLEscapeString(l.plain("device.forgotten")))
+	}
+	return l.text(key, "device", device, "app", app, "platform", e.Platform,
 		"address", l.address(e.Address), "before", l.address(e.Before), "n", max(e.Count, 1))
 }
 
@@ -160,9 +175,9 @@ func (l *language) address(a string) template.HTML {
 // Tone is how an event is marked: warn for what a reader should look at.
 func (e Event) Tone() string {
 	switch e.Type {
-	case "refresh_token_reuse", "retry_elsewhere", "wrong_password", "locked_out", "code_reuse":
+	case "refresh_token_reuse", "refresh_token_retried", "wrong_password", "limit_reached", "code_reuse":
 		return "warn"
-	case "new_device":
+	case "signed_in":
 		return "new"
 	}
 	return ""

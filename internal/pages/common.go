@@ -63,6 +63,7 @@ type Receipt struct {
 	Slowest      time.Duration
 	Told         *Told
 	Waiting      []Straggler
+	Until        time.Time // what those who have not confirmed it accept ends by then; said where they have no names
 
 	// URL is where the module asks for the [ReceiptState] as JSON until it is done, on this server. Empty: it is not asked.
 	URL string
@@ -98,6 +99,9 @@ func (p *Pages) receiptState(l *language, r *Receipt) ReceiptState {
 		s.Text = l.plain("receipt.partly", "n", r.Subscribers, "acknowledged", r.Acknowledged)
 	}
 	s.Text = l.plain("receipt.out", "n", max(1, r.Devices)) + " " + s.Text
+	if n := r.Subscribers - r.Acknowledged; n > 0 && len(r.Waiting) == 0 && !r.Until.IsZero() {
+		s.Waiting = append(s.Waiting, l.plain("receipt.waiting.count", "n", n, "time", r.Until.UTC().Format("15:04")))
+	}
 	for _, w := range r.Waiting {
 		if w.Until.IsZero() {
 			s.Waiting = append(s.Waiting, l.plain("receipt.waiting", "name", w.Name))

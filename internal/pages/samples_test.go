@@ -10,6 +10,9 @@ var clock = time.Date(2026, time.November, 27, 14, 1, 0, 0, time.UTC)
 
 func ago(d time.Duration) time.Time { return clock.Add(-d) }
 
+// sampleSession is that of the first device.
+const sampleSession = "019a0000-0000-7000-8000-000000000001"
+
 const (
 	hour = time.Hour
 	day  = 24 * time.Hour
@@ -28,8 +31,16 @@ func receiptPartly() *Receipt {
 			"Orders in Frankfurt",
 			clock.Add(4 * time.Minute),
 		}},
-		URL: "/account/receipts/4711", Reload: "/account?receipt=4711",
+		Until: clock.Add(5 * time.Minute),
+		URL:   "/account/receipts/4711", Reload: "/account?receipt=4711",
 	}
+}
+
+// ownReceiptPartly is what the reader sees of it: no names.
+func ownReceiptPartly() *Receipt {
+	r := receiptPartly()
+	r.Waiting = nil
+	return r
 }
 
 func receiptDone() *Receipt {
@@ -129,21 +140,22 @@ func publicSamples() []sample {
 		{"error-throttled", Error{Code: "throttled", RetryAfter: 40 * time.Second, Home: "/account"}},
 		{"sign-out", SignOut{Fields: state, Client: "Orders", Username: "alice", Apps: 2}},
 		{"signed-out", SignedOut{Client: "Orders", Receipt: receiptDone()}},
-		{"account", Account{Username: "alice", Devices: sampleDevices(), Ended: sampleEnded(), More: true}},
+		{"account", Account{Username: "alice", Session: sampleSession, Devices: sampleDevices(), Ended: sampleEnded(), More: true}},
 		{"account-receipt", Account{
-			Username: "alice", Devices: sampleDevices()[:2], Ended: sampleEnded()[:1],
-			Receipt: receiptPartly(),
+			Username: "alice", Session: sampleSession, Devices: sampleDevices()[:2], Ended: sampleEnded()[:1],
+			Receipt: ownReceiptPartly(),
 		}},
 		{"account-long", longAccount()},
 		{"account-alone", Account{
-			Username: "alice", Devices: sampleDevices()[:1], Receipt: receiptDone(),
+			Username: "alice", Session: sampleSession, Devices: sampleDevices()[:1], Receipt: receiptDone(),
 			Notice: "renamed",
 		}},
-		{"end-everywhere", EndEverywhere{Username: "alice", Devices: 7}},
-		{"security", Security{Username: "alice", Events: sampleEvents(), Next: "eyJhdCI6MX0", MinPassword: 8}},
+		{"end-everywhere", EndEverywhere{Username: "alice", Session: sampleSession, Devices: 7}},
+		{"security", Security{Username: "alice", Session: sampleSession, Events: sampleEvents(), Next: "eyJhdCI6MX0", MinPassword: 8}},
 		{"security-problem", Security{
-			Username: "alice", Events: sampleEvents()[:2], MinPassword: 8,
-			Notice: "not_me", Problem: &Problem{Code: "password_policy"},
+			Username: "alice", Session: sampleSession, Events: append(sampleEvents()[:2], Event{Type: "something_new", At: ago(36 * day)}),
+			MinPassword: 8,
+			Notice:      "not_me", Problem: &Problem{Code: "password_policy"},
 		}},
 	}
 }
@@ -152,7 +164,7 @@ func sampleEvents() []Event {
 	id := "019a0000-0000-7000-8000-000000000003"
 	return []Event{
 		{
-			Type: "new_device", At: ago(12 * time.Minute), Device: "Chrome on Windows", DeviceID: id,
+			Type: "signed_in", At: ago(12 * time.Minute), Device: "Chrome on Windows", DeviceID: id,
 			App: "Orders", Platform: "Chrome on Windows", Address: "203.0.113.200",
 		},
 		{
@@ -161,16 +173,15 @@ func sampleEvents() []Event {
 		},
 		{Type: "wrong_password", At: ago(5 * hour), Address: "203.0.113.9", Count: 3},
 		{
-			Type: "retry_elsewhere", At: ago(26 * hour), Device: "Alice’s Pixel", DeviceID: id,
+			Type: "refresh_token_retried", At: ago(26 * hour), Device: "Alice’s Pixel", DeviceID: id,
 			Address: "2001:db8:51ab:c0de::17", Before: "198.51.100.23",
 		},
+		{Type: "revoked", Level: "device", Reason: "signed_out", At: ago(2 * day), Device: "Library computer", By: "user"},
 		{
-			Type: "signed_in", At: ago(3 * day), Device: "Work laptop", Platform: "Firefox on Linux",
+			Type: "signed_in_again", At: ago(3 * day), Device: "Work laptop", Platform: "Firefox on Linux",
 			Address: "198.51.100.23", DeviceID: id,
 		},
-		{Type: "revoked", At: ago(2 * day), Device: "Library computer", By: "user"},
 		{Type: "password_changed", At: ago(35 * day), Address: "198.51.100.23", By: "user"},
-		{Type: "something_new", At: ago(36 * day)},
 	}
 }
 

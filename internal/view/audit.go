@@ -16,6 +16,7 @@ type AuditEvent struct {
 	ClientID  string         `json:"client_id,omitempty"`
 	DeviceID  string         `json:"device_id,omitempty"`
 	Detail    map[string]any `json:"detail,omitempty"`
+	TX        int64          `json:"-"`
 }
 
 // NewAuditEvent shows an audit event. The two types have the same fields.

@@ -54,11 +54,15 @@ type OwnDevice struct {
 	UserAgent  string        `json:"user_agent"`
 	Platform   string        `json:"platform"`
 	IP         string        `json:"ip"`
+	CreatedAt  models.Micros `json:"created_at"`
 	SignedInAt models.Micros `json:"signed_in_at"`
 	LastSeenAt models.Micros `json:"last_seen_at"`
 	ExpiresAt  models.Micros `json:"expires_at"`
 	Current    bool          `json:"current"` // it is the one that asks
 	ParentID   *uuid.UUID    `json:"parent_id"`
+	Bound      *string       `json:"bound"`    // null until there is key binding
+	EndedAt    models.Micros `json:"ended_at"` // null while it is signed in, like the reason
+	Reason     *string       `json:"reason"`   // null also where it is not known any more
 }
 
 // NewOwnDevice shows a user one of the user's devices.
@@ -66,7 +70,18 @@ func NewOwnDevice(d *models.DeviceInfo, current uuid.UUID) OwnDevice {
 	return OwnDevice{
 		ID: d.ID.String(), Name: d.Name, ClientID: d.ClientID, ClientName: d.ClientName,
 		UserAgent: d.UserAgent, Platform: Platform(d.UserAgent), IP: d.IP,
-		SignedInAt: d.SignedInAt, LastSeenAt: d.LastSeenAt, ExpiresAt: d.ExpiresAt, Current: d.ID == current,
+		CreatedAt: d.CreatedAt, SignedInAt: d.SignedInAt, LastSeenAt: d.LastSeenAt, ExpiresAt: d.ExpiresAt, Current: d.ID == current,
 		ParentID: parentOf(d),
 	}
+}
+
+// NewEndedDevice shows a user one that is out.
+func NewEndedDevice(d *models.EndedDevice) OwnDevice {
+	v := NewOwnDevice(&d.DeviceInfo, uuid.Nil)
+	v.EndedAt = d.EndedAt
+	if d.Reason != "" {
+		reason := string(d.Reason)
+		v.Reason = &reason
+	}
+	return v
 }

@@ -12,6 +12,7 @@ type SignOut struct {
 	Revocation *Revocation `json:"revocation"`        // the last event; null if there was nothing to end
 	Count      *int        `json:"count,omitempty"`   // absent for a client and for everyone: one step, nothing is counted
 	Applied    *Applied    `json:"applied,omitempty"` // only if somebody waited for it
+	Told       *Told       `json:"told,omitempty"`    // likewise, as it is then: nothing waits for it
 }
 
 // DryRun is what a sign-out would have done.
@@ -56,14 +57,18 @@ func NewNamedSignOut(ctx context.Context, store *models.Store, out *models.SignO
 	case wait == 0:
 		return v
 	case out.Revocation == nil:
-		v.Applied = &Applied{}
+		v.Applied, v.Told = &Applied{}, &Told{}
 		return v
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if r, err := store.WaitApplied(ctx, out.Revocation.Seq); err == nil {
+	if r, err := store.WaitApplied(waiting, out.Revocation.Seq); err == nil {
 		applied := NewApplied(r)
 		v.Applied = &applied
+	}
+	if t, err := store.Told(context.WithoutCancel(ctx), out.Revocation.Seq); err == nil {
+		told := NewTold(t)
+		v.Told = &told
 	}
 	return v
 }
@@ -72,12 +77,13 @@ func NewNamedSignOut(ctx context.Context, store *models.Store, out *models.SignO
 type Receipt struct {
 	Revocation  *Revocation         `json:"revocation"`
 	Applied     Applied             `json:"applied"`
+	Told        Told                `json:"told"`
 	Subscribers []SubscriberReceipt `json:"subscribers"`
 }
 
 // NewReceipt shows an event and its receipt.
-func NewReceipt(event *models.Revocation, r *models.Receipt) Receipt {
-	return Receipt{NewRevocation(event), NewApplied(r), List(r.Subscribers, newSubscriberReceipt)}
+func NewReceipt(event *models.Revocation, r *models.Receipt, told models.Told) Receipt {
+	return Receipt{NewRevocation(event), NewApplied(r), NewTold(told), List(r.Subscribers, newSubscriberReceipt)}
 }
 
 // SubscriberReceipt says what is known of an event at one resource server.

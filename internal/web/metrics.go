@@ -42,11 +42,7 @@ func NewMetrics(store *models.Store) *Metrics {
 
 // registerStats adds what the store counts.
 func (m *Metrics) registerStats(store *models.Store) {
-	counter := func(name, help string, labels prometheus.Labels, load func() int64) {
-		opts := prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}
-		m.registry.MustRegister(prometheus.NewCounterFunc(opts, func() float64 { return float64(load()) }))
-	}
-	st := &store.Stats
+	counter, st := m.Counter, &store.Stats
 	counter("curfew_sign_ins_total", "Password grants that succeeded.", nil, st.SignIns.Load)
 	counter("curfew_sign_ins_again_total", "Of these, by a device that was known.", nil, st.SignInsAgain.Load)
 	counter("curfew_refreshes_total", "Refresh tokens rotated.", nil, st.Refreshes.Load)
@@ -59,6 +55,12 @@ func (m *Metrics) registerStats(store *models.Store) {
 		counter("curfew_revocations_total", "Revocation events appended by this node.",
 			prometheus.Labels{"level": string(level)}, st.Revocations[i].Load)
 	}
+}
+
+// Counter adds one that something else counts.
+func (m *Metrics) Counter(name, help string, labels prometheus.Labels, load func() int64) {
+	opts := prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}
+	m.registry.MustRegister(prometheus.NewCounterFunc(opts, func() float64 { return float64(load()) }))
 }
 
 // Gauge adds a value that is read when it is asked for.

@@ -78,6 +78,11 @@ const show = (receipt, state) => {
   part(receipt, 'reload')?.remove();
 };
 
+// A form that is on its way may end this session: nothing is asked for any more.
+let staying = new AbortController();
+addEventListener('submit', () => staying.abort());
+addEventListener('pageshow', () => { staying = new AbortController(); });
+
 const follow = async (receipt) => {
   const url = new URL(receipt.dataset.receiptUrl, location);
   if (url.origin !== location.origin) return;
@@ -86,13 +91,13 @@ const follow = async (receipt) => {
     await sleep(pause);
     if (document.hidden) continue;
     try {
-      const answer = await fetch(url, { headers: { Accept: 'application/json' } });
+      const answer = await fetch(url, { headers: { Accept: 'application/json' }, signal: staying.signal });
       if (!answer.ok) return; // the link to look again is still there
       const state = await answer.json();
       show(receipt, state);
       if (state.done) return;
     } catch {
-      // No network just now: again.
+      // No network just now, or leaving: again.
     }
   }
 };
