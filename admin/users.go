@@ -22,10 +22,13 @@ func (a *Admin) listUsers(c *gin.Context) error {
 
 func (a *Admin) createUser(c *gin.Context) error {
 	var in struct {
-		Username     string `json:"username"`
-		Password     string `json:"password"`
-		PasswordHash string `json:"password_hash"`
-		Admin        bool   `json:"admin"`
+		Username      string `json:"username"`
+		Password      string `json:"password"`
+		PasswordHash  string `json:"password_hash"`
+		Admin         bool   `json:"admin"`
+		Name          string `json:"name"`
+		Email         string `json:"email"`
+		EmailVerified bool   `json:"email_verified"`
 	}
 	if err := web.BindJSON(c, &in); err != nil {
 		return err
@@ -35,6 +38,7 @@ func (a *Admin) createUser(c *gin.Context) error {
 	}
 	u, err := a.store.CreateUser(c.Request.Context(), models.NewUser{
 		Username: in.Username, Password: in.Password, PasswordHash: in.PasswordHash, Admin: in.Admin,
+		UserProfile: models.UserProfile{Name: in.Name, Email: in.Email, EmailVerified: in.EmailVerified},
 	}, actor(c))
 	if err != nil {
 		return err
@@ -87,10 +91,13 @@ func (a *Admin) updateUser(c *gin.Context) error {
 		return err
 	}
 	var in struct {
-		Username *string `json:"username"`
-		Password *string `json:"password"`
-		Admin    *bool   `json:"admin"`
-		Disabled *bool   `json:"disabled"`
+		Username      *string `json:"username"`
+		Password      *string `json:"password"`
+		Admin         *bool   `json:"admin"`
+		Disabled      *bool   `json:"disabled"`
+		Name          *string `json:"name"`
+		Email         *string `json:"email"`
+		EmailVerified *bool   `json:"email_verified"`
 	}
 	if err := web.BindJSON(c, &in); err != nil {
 		return err

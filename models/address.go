@@ -15,6 +15,7 @@ func ParseIP(text string) (ip string, ok bool) {
 var (
 	nat64      = netip.MustParsePrefix("64:ff9b::/96")   // RFC 6052: a translator, and behind each address an IPv4 one
 	nat64Local = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215: the same, of a network's own
+	sixToFour  = netip.MustParsePrefix("2002::/16")      // RFC 3056: each IPv4 address has 65,536 of these /64
 	teredo     = netip.MustParsePrefix("2001::/32")      // RFC 4380: the first half names a server of many
 )
 
@@ -31,6 +32,8 @@ func addressPrefix(ip string) string {
 		return addr.String()
 	case nat64.Contains(addr):
 		return netip.AddrFrom4([4]byte(b[12:])).String()
+	case sixToFour.Contains(addr):
+		return netip.AddrFrom4([4]byte(b[2:6])).String()
 	case teredo.Contains(addr):
 		return netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]}).String()
 	}

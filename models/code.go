@@ -86,9 +86,17 @@ type CodeRequest struct {
 //
 // It returns [ErrBrowserSession] if the session is out by now, [ErrClientCredentials] if the client is gone or has
 // changed (begin anew), [ErrScope] for the scope admin of somebody who is none, of which the audit log tells,
-// [ErrTarget], and [ErrInvalid] for a challenge that is none.
+// [ErrTarget], [ErrInvalid] for a challenge that is none, and [*ThrottledError]: a code costs a row, and what it is
+// exchanged for a device and perhaps an event for everybody, so that one user's are bounded.
 func (s *Store) IssueCode(ctx context.Context, in CodeRequest) (string, error) {
 	if err := in.check(); err != nil {
+		return "", err
+	}
+	by := Actor{
+		Entity: EntityUser, ID: in.Session.UserID.String(), IP: in.Origin.IP, UserAgent: in.Origin.UserAgent,
+	}
+	codes := s.accountGuess(limitCodes, in.Session.User.UsernameKey)
+	if err := s.spend(ctx, codes, in.Session.UserID, by); err != nil {
 		return "", err
 	}
 	code, hash := newCode()

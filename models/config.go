@@ -58,7 +58,7 @@ func Default() Config {
 		AuditRetention:    2160 * time.Hour,
 		Limits: Limits{
 			Window: 15 * time.Minute, PerAccountAddress: 10, PerAccount: 50, PerDevice: 20, PerAddress: 100, PerClient: 30,
-			SignIns: 100, Renames: 200, Subscribers: 1000, Waits: 50,
+			SignIns: 100, Renames: 200, Codes: 300, Subscribers: 1000, Waits: 50,
 		},
 		Logger: slog.New(slog.DiscardHandler),
 		Clock:  time.Now,
@@ -100,6 +100,7 @@ func (l Limits) withDefaults(d Limits) Limits {
 	l.PerClient = cmp.Or(l.PerClient, d.PerClient)
 	l.SignIns = cmp.Or(l.SignIns, d.SignIns)
 	l.Renames = cmp.Or(l.Renames, d.Renames)
+	l.Codes = cmp.Or(l.Codes, d.Codes)
 	l.Subscribers = cmp.Or(l.Subscribers, d.Subscribers)
 	l.Waits = cmp.Or(l.Waits, d.Waits)
 	return l

@@ -7,15 +7,15 @@ import (
 	"gorm.io/gorm"
 )
 
-// ReasonExpired is why a device is out that nobody signed out. It is no revocation's reason: the clock's end has no
+// EndedByExpiry is why a device is out that nobody signed out. It is no revocation's reason: the clock's end has no
 // event.
-const ReasonExpired Reason = "expired"
+const EndedByExpiry Reason = "expired"
 
 // EndedDevice is a device of a user that is out, and why.
 type EndedDevice struct {
 	DeviceInfo
 	EndedAt   Micros
-	Reason    Reason // of the event that ended it, or [ReasonExpired]; empty if the event has been forgotten
+	Reason    Reason // of the event that ended it, or [EndedByExpiry]; empty if the event has been forgotten
 	EndedFrom string // the address that a used token or code came back from
 }
 
@@ -34,7 +34,7 @@ const firstEnd = `{least}(d.expires_at, CASE WHEN d.valid_from >= d.signed_in_at
 func (s *Store) EndedDevices(ctx context.Context, user uuid.UUID, limit int) (
 	list []EndedDevice, more bool, err error,
 ) {
-	a := args{"user": user, "rows": userRows, "limit": limit + 1, "never": never, "expired": ReasonExpired}
+	a := args{"user": user, "rows": userRows, "limit": limit + 1, "never": never, "expired": EndedByExpiry}
 	err = s.read(ctx, func(tx *gorm.DB) error {
 		return s.raw(tx, `SELECT e.*,
 				CASE WHEN v.seq IS NULL OR e.expires_at <= v.created_at THEN e.first_end ELSE v.created_at END AS ended_at,

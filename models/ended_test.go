@@ -92,7 +92,7 @@ func TestEndedDevices_First(t *testing.T) {
 			t.Fatal(list, err)
 		}
 		for _, d := range list {
-			if want := map[uuid.UUID]Reason{idle.DeviceID: ReasonExpired, out.DeviceID: ReasonRevoked}[d.ID]; d.Reason != want {
+			if want := map[uuid.UUID]Reason{idle.DeviceID: EndedByExpiry, out.DeviceID: ReasonRevoked}[d.ID]; d.Reason != want {
 				t.Errorf("%+v, want %q", d, want)
 			}
 			if d.ID == idle.DeviceID && d.EndedAt != d.CreatedAt+1 {

@@ -12,4 +12,5 @@ var AuditTypes = []string{
 	AuditPasswordChanged, AuditUserCreated, AuditUserChanged, AuditUserDisabled, AuditUserEnabled, AuditUserDeleted,
 	AuditClientCreated, AuditClientChanged, AuditClientSecret, AuditClientDeleted, AuditKeysRotated, AuditSubscriberDeleted,
 	AuditWrongPassword, AuditLimitReached, AuditUserUnlocked, AuditCodeReuse, AuditRenewed,
+	AuditWebhookCreated, AuditWebhookSecret, AuditWebhookDeleted, AuditNoticesDropped,
 }

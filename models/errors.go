@@ -43,6 +43,8 @@ var (
 	ErrCodeReused = errors.New("the authorization code was used before")
 	// ErrBrowserSession: the browser is not signed in.
 	ErrBrowserSession = errors.New("the browser is not signed in")
+	// ErrIDToken: not an ID token that was issued here, or one whose key is gone.
+	ErrIDToken = errors.New("the ID token is not valid")
 	// ErrTarget: a resource that the client may have no token for. RFC 8707 section 2, invalid_target.
 	ErrTarget = errors.New("the resource is not allowed")
 	// ErrAccessToken: the access token is malformed, forged, expired, revoked or retired.
@@ -94,7 +96,7 @@ func dbError(err error) error {
 func isOurs(err error) bool {
 	for _, ours := range []error{
 		ErrUnavailable, ErrNotFound, ErrConflict, ErrInvalid, ErrCredentials, ErrClientCredentials,
-		ErrRefreshTokenInvalid, ErrRefreshTokenReused, ErrCodeInvalid, ErrCodeReused, ErrBrowserSession, ErrTarget,
+		ErrRefreshTokenInvalid, ErrRefreshTokenReused, ErrCodeInvalid, ErrCodeReused, ErrBrowserSession, ErrIDToken, ErrTarget,
 		ErrAccessToken, ErrMayNotIntrospect, ErrScope, ErrTokenType,
 		ErrSchema, ErrHashQueueFull, ErrPasswordPolicy, ErrTooManySubscribers,
 	} {

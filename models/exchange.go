@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -59,11 +60,7 @@ func (s *Store) ExchangeCode(ctx context.Context, in CodeExchange) (*Grant, erro
 		return nil, err
 	}
 	s.countSignIn(w)
-	g, err := s.grantFor(w.device, in.Client, w.device.Scope, in.Resources, w.now)
-	if err == nil {
-		g.Nonce = code.Nonce
-	}
-	return g, err
+	return s.grantFor(w.device, in.Client, w.device.Scope, in.Resources, code.Nonce, w.now)
 }
 
 // lockCode loads the code and keeps it from being spent by somebody else until the commit. What it looks at is whether
@@ -103,14 +100,14 @@ func (c *Code) fits(verifier string) bool {
 
 // spendCode is the first presentation. It locks the code, the user, the browser session, the device.
 func (s *Store) spendCode(tx *gorm.DB, in CodeExchange, code *Code) (*signingIn, error) {
-	resources := strings.Fields(code.Resources)
+	resources := strings.Fields(common(code.Resources, in.Client.Resources))
 	switch {
-	case len(resources) == 0: // the request left it open
+	case code.Resources == "": // the request left it open
 		if err := in.Client.checkResources(in.Resources); err != nil {
 			return nil, err
 		}
 		resources = in.Resources
-	case !coversAll(resources, in.Resources):
+	case len(resources) == 0, !coversAll(resources, in.Resources): // the client may have lost some since
 		return nil, ErrTarget
 	}
 	// mutant: code-spent-by-read-then-write
@@ -123,14 +120,18 @@ func (s *Store) spendCode(tx *gorm.DB, in CodeExchange, code *Code) (*signingIn,
 	if err != nil {
 		return nil, whenNotFound(err, ErrCodeInvalid)
 	}
-	if err := s.lockDevice(tx, code.ParentID, &Device{}); err != nil {
+	parent := &Device{}
+	if err := s.lockDevice(tx, code.ParentID, parent); err != nil {
 		return nil, whenNotFound(err, ErrCodeInvalid)
 	}
 	w := newSigningIn(SignIn{
-		User: u, Client: in.Client, Scope: code.Scope, DeviceID: in.DeviceID, Name: in.Name, Origin: in.Origin,
-		Resources: resources,
+		User: u, Client: in.Client, Scope: common(code.Scope, in.Client.Scopes), DeviceID: in.DeviceID, Name: in.Name,
+		Origin: in.Origin, Resources: resources,
 	})
 	w.parent, w.authAt = code.ParentID, code.AuthAt
+	if isShared(parent, s.cfg.DeviceMaxAge) {
+		w.until = parent.EndsAt
+	}
 	if err := s.findDevice(tx, w); err != nil {
 		return nil, err
 	}
@@ -182,14 +183,20 @@ func (s *Store) replayCode(tx *gorm.DB, in CodeExchange, code *Code) (*SignOut, 
 	if d.SignedInAt != code.UsedAt {
 		return nil, ErrCodeReused
 	}
+	// Asked before the realm is locked, which everybody waits for: who repeats this holds up nobody.
+	var out bool
+	if err := s.row(tx, `SELECT NOT (`+notSignedOut+`) FROM devices d, users u, clients c, realm r
+		WHERE d.id = @id AND`+ruleJoin, args{"id": d.ID}, &out); err != nil || out {
+		return nil, cmp.Or(whenNotFound(err, nil), ErrCodeReused)
+	}
 	by := Actor{Entity: EntityPolicy, IP: in.Origin.IP, UserAgent: in.Origin.UserAgent}
-	out := &SignOut{}
-	if err := s.revokeDevices(tx, out, []*Device{d}, ReasonCodeReuse, by, detail{
+	signOut := &SignOut{}
+	if err := s.revokeDevices(tx, signOut, []*Device{d}, ReasonCodeReuse, by, detail{
 		"owner_ip": d.IP, "owner_user_agent": d.UserAgent,
 		"replay_ip": in.Origin.IP, "replay_user_agent": in.Origin.UserAgent,
 	}); err != nil {
 		return nil, err
 	}
 	// mutant: replayed-code-leaves-its-device
-	return out, commitAndFail(ErrCodeReused)
+	return signOut, commitAndFail(ErrCodeReused)
 }

@@ -343,7 +343,7 @@ func (s *Store) SignIdentity(typ string, claims any, now Micros) (string, error)
 		i = len(keys) - 1 // a clock that stepped back
 	}
 	key := keys[i]
-	header, err := json.Marshal(map[string]string{"typ": typ, "alg": key.Alg, "kid": key.KID})
+	header, err := key.identityHeader(typ)
 	if err != nil {
 		return "", err
 	}
@@ -351,12 +351,18 @@ func (s *Store) SignIdentity(typ string, claims any, now Micros) (string, error)
 	if err != nil {
 		return "", fmt.Errorf("the claims of a token: %w", err)
 	}
-	text := b64(header) + "." + b64(payload)
+	text := header + "." + b64(payload)
 	signature, err := signingMethod(key.Alg).Sign(text, key.private)
 	if err != nil {
 		return "", fmt.Errorf("sign with key %s: %w", key.KID, err)
 	}
 	return text + "." + b64(signature), nil
+}
+
+// identityHeader is the JOSE header of a token of this type, encoded.
+func (k *SigningKey) identityHeader(typ string) (string, error) {
+	header, err := json.Marshal(map[string]string{"typ": typ, "alg": k.Alg, "kid": k.KID})
+	return b64(header), err
 }
 
 // RotateKeys makes a new signing key of each table, and returns that of access tokens. It is published at once and signs

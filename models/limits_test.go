@@ -415,6 +415,7 @@ func TestAddressPrefix(t *testing.T) {
 		"64:ff9b::203.0.113.7": "203.0.113.7", "64:ff9b::cb00:7108": "203.0.113.8",
 		"64:ff9b:1:2::cb00:7108": "64:ff9b:1:2::cb00:7108", "64:ff9b:2::1": "64:ff9b:2::/64",
 		"2001:0:4136:e378:8000:63bf:3fff:fdd2": "192.0.2.45", // Teredo
+		"2002:c000:22d:7::1":                   "192.0.2.45", // 6to4
 	} {
 		if got := addressPrefix(ip); got != want {
 			t.Errorf("%q: got %q, want %q", ip, got, want)

@@ -53,7 +53,14 @@ func (s *Store) lockOwnDevice(tx *gorm.DB, w *signingIn, id uuid.UUID) error {
 		args{"id": id, "user": w.User.ID}, &own); err != nil {
 		return whenNotFound(err, ErrAccessToken)
 	}
-	return s.raw(tx, `SELECT * FROM clients WHERE id = @id`, args{"id": w.device.ClientID}).Take(w.Client).Error
+	err := s.raw(tx, `SELECT * FROM clients WHERE id = @id`, args{"id": w.device.ClientID}).Take(w.Client).Error
+	if err != nil {
+		return err
+	}
+	if w.device.Resources != "" && common(w.device.Resources, w.Client.Resources) == "" {
+		return ErrAccessToken // the client has lost all that it was for
+	}
+	return nil
 }
 
 // endAllAndSignInAnew ends every device of the user, but for the browser session that the caller's was signed in
@@ -73,11 +80,11 @@ func (s *Store) endAllAndSignInAnew(tx *gorm.DB, w *signingIn) error {
 	}
 	w.out, w.Scope = *out, d.Scope
 	w.out.Count = others
-	w.parent, w.Resources = d.ParentID, strings.Fields(d.Resources)
+	w.parent, w.Resources = d.ParentID, strings.Fields(common(d.Resources, w.Client.Resources))
 	d.ValidFrom = max(d.ValidFrom, d.IssuedAt)
 	if err = s.readSignInState(tx, w, d.ID); err == nil {
-		if w.Client.BuiltIn && d.EndsAt != never { // a shared computer
-			w.most = d.EndsAt.Sub(w.now)
+		if isShared(d, s.deviceMaxAge(w.Client)) {
+			w.until = d.EndsAt
 		}
 		err = s.issue(tx, w)
 	}

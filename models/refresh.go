@@ -65,7 +65,7 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 			if err != nil {
 				return nil, err
 			}
-			return s.grantFor(r.device, in.Client, narrowed(r.device.Scope, in), resources, r.now)
+			return s.grantFor(r.device, in.Client, narrowed(r.device.Scope, in), resources, "", r.now)
 		case !errors.Is(err, errHorizonBehind) && !errors.Is(err, errRowReleased):
 			return nil, err
 		case try == maxRetries:

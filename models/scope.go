@@ -13,6 +13,11 @@ const (
 	ScopeRevocations = "revocations" // the revocation feed
 
 	ScopeOfflineAccess = "offline_access" // stays signed in when the browser session it came through ends
+
+	// OpenID Connect Core sections 3.1.2.1 and 5.4.
+	ScopeOpenID  = "openid"  // an ID token, and the userinfo endpoint
+	ScopeProfile = "profile" // there: what the user is called
+	ScopeEmail   = "email"   // there: the address
 )
 
 const maxScopes = 64 // of a client

@@ -75,6 +75,7 @@ type signingIn struct {
 	parent uuid.UUID     // the browser session whose code it comes from
 	authAt Micros        // when the password was given, if not now
 	most   time.Duration // after which it ends in any case, if the server's is not sooner; 0: none
+	until  Micros        // likewise, as a moment
 	self   Actor
 	device *Device
 	again  bool     // the device was there
@@ -229,11 +230,23 @@ func (s *Store) setEnd(w *signingIn) {
 	if w.most > 0 {
 		d.EndsAt = min(d.EndsAt, w.now.Add(w.most))
 	}
+	if w.until > 0 {
+		d.EndsAt = min(d.EndsAt, w.until)
+	}
 	life := s.refreshTTL(w.Client)
 	if !w.Client.HasGrant(GrantRefreshToken) && !w.Client.BuiltIn {
 		life = s.accessTTL(w.Client) + 2*time.Second // what rounding up can add
 	}
 	d.ExpiresAt = min(w.now.Add(life), d.EndsAt)
+}
+
+// isShared tells whether a device, which may live for maxAge (0: for ever) otherwise, was given a sooner end: a browser
+// on a shared computer, or an app that was signed in through it.
+func isShared(d *Device, maxAge time.Duration) bool {
+	if maxAge > 0 {
+		return d.EndsAt < d.AuthAt.Add(maxAge)
+	}
+	return d.EndsAt < never
 }
 
 // auditSignIn tells of a sign-in that has been written.

@@ -25,6 +25,7 @@ type Limits struct {
 
 	SignIns     int // right passwords of one user
 	Renames     int // of devices, by one user
+	Codes       int // authorization codes of one user
 	Subscribers int // names of one client; those that are known go on
 	Waits       int // for receipts, of one caller at a time
 }
@@ -55,6 +56,7 @@ var (
 	limitDevice         = limit{name: "per_device", mark: "c"}
 	limitSignIns        = limit{name: "sign_ins", mark: "d", what: "sign-ins"}
 	limitRenames        = limit{name: "renames", mark: "e", what: "renames"}
+	limitCodes          = limit{name: "codes", mark: "f", what: "sign-ins of apps"}
 	limitAddress        = limit{name: "per_address"}
 	limitClient         = limit{name: "per_client"}
 )
@@ -80,6 +82,8 @@ func (s *Store) allowance(l limit) int {
 		return all.SignIns
 	case limitRenames:
 		return all.Renames
+	case limitCodes:
+		return all.Codes
 	case limitClient:
 		return all.PerClient
 	}

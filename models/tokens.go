@@ -50,6 +50,7 @@ type Grant struct {
 	UserID       uuid.UUID
 	AuthAt       Micros // when the password was given; no refresh moves it
 	Nonce        string // of the request that the code came from, OpenID Connect Core section 3.1.2.1
+	IDToken      string // with the scope openid
 	Claims       *Claims
 
 	RefreshCookie    bool          // the refresh token belongs into a cookie, and into no body
@@ -58,11 +59,13 @@ type Grant struct {
 
 // grant makes the tokens of a device's present state.
 func (s *Store) grant(d *Device, c *Client, scope string, now Micros) (*Grant, error) {
-	return s.grantFor(d, c, scope, nil, now)
+	return s.grantFor(d, c, scope, nil, "", now)
 }
 
-// grantFor is that with an access token for some of the device's resources only.
-func (s *Store) grantFor(d *Device, c *Client, scope string, resources []string, now Micros) (*Grant, error) {
+// grantFor is that with an access token for some of the device's resources only, and with the nonce of a code.
+func (s *Store) grantFor(
+	d *Device, c *Client, scope string, resources []string, nonce string, now Micros,
+) (*Grant, error) {
 	if len(resources) == 0 {
 		resources = strings.Fields(d.Resources)
 	}
@@ -77,8 +80,13 @@ func (s *Store) grantFor(d *Device, c *Client, scope string, resources []string,
 	if err != nil {
 		return nil, err
 	}
-	g.AuthAt = authAt
+	g.AuthAt, g.Nonce = authAt, nonce
 	g.DeviceID, g.UserID = d.ID, d.UserID
+	if g.Claims.HasScope(ScopeOpenID) {
+		if g.IDToken, err = s.idToken(g, nonce, now); err != nil {
+			return nil, err
+		}
+	}
 	if c.HasGrant(GrantRefreshToken) {
 		g.RefreshToken = s.secret.refreshToken(refreshToken{DeviceID: d.ID, RefreshID: d.RefreshID})
 		g.RefreshCookie, g.RefreshExpiresIn = c.RefreshCookie, d.ExpiresAt.Sub(now)

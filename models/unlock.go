@@ -33,7 +33,7 @@ type ReachedLimit struct {
 }
 
 // accountLimits are those whose counts belong to an account.
-var accountLimits = []limit{limitAccountAddress, limitAccount, limitDevice, limitSignIns, limitRenames}
+var accountLimits = []limit{limitAccountAddress, limitAccount, limitDevice, limitSignIns, limitRenames, limitCodes}
 
 // ReachedLimits says which limits a user's account has reached: of those by address or device, if any one has.
 func (s *Store) ReachedLimits(ctx context.Context, u *User) (list []ReachedLimit, err error) {

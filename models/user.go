@@ -34,6 +34,7 @@ type NewUser struct {
 	Password     string
 	PasswordHash string // see [ImportHash]
 	Admin        bool
+	UserProfile
 }
 
 // ImportHash is [password.Import]; its errors wrap [ErrInvalid].
@@ -56,6 +57,10 @@ func (s *Store) CreateUser(ctx context.Context, in NewUser, by Actor) (*User, er
 	}
 	u := &User{
 		ID: id, Username: in.Username, UsernameKey: usernameKey(in.Username), PasswordVersion: 1, Admin: in.Admin,
+		Name: in.Name, Email: in.Email, EmailVerified: in.EmailVerified,
+	}
+	if err := u.checkProfile(); err != nil {
+		return nil, err
 	}
 	if in.PasswordHash != "" {
 		if u.PasswordHash, err = ImportHash(in.PasswordHash); err != nil {
@@ -147,6 +152,11 @@ type UserPatch struct {
 	Password *string
 	Admin    *bool
 	Disabled *bool
+
+	// What OpenID Connect tells apps of the user. Another email is not verified, unless that is said too.
+	Name          *string
+	Email         *string
+	EmailVerified *bool
 }
 
 // UpdateUser is an admin's change. A new password, disabling, and the end of being an admin sign the user out
@@ -187,6 +197,9 @@ func (s *Store) UpdateUser(ctx context.Context, id uuid.UUID, p UserPatch, by Ac
 		if len(changed) == 0 {
 			return nil, nil
 		}
+		if err := u.checkProfile(); err != nil {
+			return nil, err
+		}
 		if p.Username != nil {
 			if err := s.checkFree(tx, u); err != nil {
 				return nil, err
@@ -194,7 +207,8 @@ func (s *Store) UpdateUser(ctx context.Context, id uuid.UUID, p UserPatch, by Ac
 		}
 		u.UpdatedAt = now
 		if err := tx.Model(u).
-			Select("username", "username_key", "password_hash", "password_version", "admin", "disabled_at", "updated_at").
+			Select("username", "username_key", "password_hash", "password_version", "admin", "disabled_at", "updated_at",
+				"name", "email", "email_verified").
 			Updates(u).Error; err != nil {
 			return nil, err
 		}
@@ -246,7 +260,7 @@ func (u *User) apply(p UserPatch, phc string, now Micros) (changed []string, kin
 		}
 		changed = append(changed, "disabled")
 	}
-	return changed, kind, reason
+	return append(changed, u.applyProfile(p)...), kind, reason
 }
 
 // hasLogoutReceiver: the client of a device has to be told of its end.

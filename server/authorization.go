@@ -37,6 +37,7 @@ type authorization struct {
 	resources []string
 	nonce     string
 	loginHint string
+	subject   string // whom the ID token names that came as a hint; empty: anybody
 	prompt    []string
 	maxAge    time.Duration // since the password was given; negative: it does not matter
 }
@@ -100,7 +101,23 @@ func (s *Server) readAuthorization(ctx context.Context, query string) (*authoriz
 	if malformed != nil || !text {
 		return nil, a.refuse("invalid_request", "a parameter is not UTF-8 text without NUL")
 	}
-	return a, a.read(q)
+	if err := a.read(q); err != nil {
+		return a, err
+	}
+	return a, s.readHint(a, q.Get("id_token_hint"))
+}
+
+// readHint: who is to be signed in, OpenID Connect Core section 3.1.2.1.
+func (s *Server) readHint(a *authorization, hint string) error {
+	if hint == "" {
+		return nil
+	}
+	claims, err := s.store.ParseIDToken(hint)
+	if err != nil || claims.Audience != a.client.ID {
+		return a.refuse("invalid_request", "id_token_hint is no ID token of this client")
+	}
+	a.subject = claims.Subject
+	return nil
 }
 
 // findClient finds whom the request is from and where it may lead.
@@ -238,7 +255,7 @@ func (a *authorization) readAuthentication(q url.Values) error {
 
 // needsPassword tells whether a browser session will not do.
 func (a *authorization) needsPassword(b *models.BrowserSession) bool {
-	return b == nil || a.has(promptLogin) || (a.maxAge >= 0 && (a.maxAge == 0 || b.AuthAge > a.maxAge))
+	return b == nil || (a.subject != "" && a.subject != b.UserID.String()) || a.has(promptLogin) || (a.maxAge >= 0 && (a.maxAge == 0 || b.AuthAge > a.maxAge))
 }
 
 // mustAsk tells whether somebody who is signed in is asked before the browser goes on.

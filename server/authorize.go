@@ -60,6 +60,9 @@ func (a *authorization) refuseFault(c *gin.Context, err error) error {
 // sendCode leads back to the client with a code. The session may have ended since it was looked at, and then the user
 // signs in again.
 func (s *Server) sendCode(c *gin.Context, a *authorization, b *models.BrowserSession) error {
+	if a.subject != "" && a.subject != b.UserID.String() {
+		return a.refuse("login_required", "somebody else has signed in than id_token_hint names")
+	}
 	code, err := s.store.IssueCode(c.Request.Context(), models.CodeRequest{
 		Session: b, Client: a.client, RedirectURI: a.redirectURI, Challenge: a.challenge, Scope: a.scope,
 		Resources: a.resources, Nonce: a.nonce, Origin: web.Origin(c),

@@ -4,6 +4,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	"curfew/models"
 )
 
 // RFC 9700 section 4.1.3, RFC 6749 section 3.1.2: a redirect URI is one of those registered, to the letter. Anything
@@ -270,6 +273,22 @@ func TestAuthorize_Continue(t *testing.T) {
 		k.wantPage("signed out in another tab", b.submit(page, "choice", "continue"), 200, "Password")
 		k.wantPage("nobody signed in", k.browser().submit(page, "choice", "continue"), 200, "Password")
 	})
+}
+
+// One session makes no codes without end. The app is told, and whoever comes by the sign-in page too.
+func TestAuthorize_TooManyCodes(t *testing.T) {
+	forEachBrowser(t, func(t *testing.T, k *kit) {
+		k.user("ben")
+		b := k.browser()
+		k.code(b.signInAs(b.get(authorizeURL("app")), "anna"))
+		k.code(b.get(authorizeURL("app")))
+		for range 2 {
+			k.wantBack("the third", b.get(authorizeURL("app")), appURI, "temporarily_unavailable")
+		}
+		page := b.get(authorizeURL("app", "prompt", "login"))
+		k.wantBack("with the password", b.signInAs(page, "anna"), appURI, "temporarily_unavailable")
+		k.code(b.signInAs(page, "ben"))
+	}, func(c *models.Config) { c.Limits.Codes, c.Limits.Window = 2, 24*time.Hour })
 }
 
 // RFC 6749 section 4.1.2.1: a fault of ours, once it is known whom the request is from.

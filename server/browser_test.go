@@ -157,7 +157,7 @@ func (b *browser) signInAs(page *answer, name string, more ...string) *answer {
 
 // authorizeURL is the address that an app leads to. Pairs change its parameters; an empty value takes one away.
 func authorizeURL(client string, pairs ...string) string {
-	uri := map[string]string{"app": appURI, "cli": cliURI, "shop": shopURI}[client]
+	uri := map[string]string{"app": appURI, "cli": cliURI, "shop": shopURI, "rp": rpURI}[client]
 	q := url.Values{
 		"response_type": {"code"}, "client_id": {client}, "redirect_uri": {uri}, "state": {"the state"},
 		"code_challenge": {challengeOf(testVerifier)}, "code_challenge_method": {"S256"},
@@ -198,9 +198,9 @@ func (k *kit) exchange(client, code string, pairs ...string) *answer {
 	k.t.Helper()
 	form := map[string]string{
 		"grant_type": "authorization_code", "client_id": client, "code": code, "code_verifier": testVerifier,
-		"redirect_uri": map[string]string{"app": appURI, "cli": cliURI, "shop": shopURI}[client],
+		"redirect_uri": map[string]string{"app": appURI, "cli": cliURI, "shop": shopURI, "rp": rpURI}[client],
 	}
-	if client == "shop" {
+	if client == "shop" || client == "rp" {
 		form["client_secret"] = apiSecret
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {

@@ -34,11 +34,13 @@ func (k *kit) each(fn func(r gin.RouteInfo, scope string)) {
 		case strings.HasPrefix(r.Path, "/settings/"):
 			fn(r, models.ScopeSettings)
 		case strings.HasPrefix(r.Path, "/account"): // a cookie opens them: TestAccount
+		case r.Path == pathUserInfo:
+			fn(r, models.ScopeOpenID)
 		case strings.HasPrefix(r.Path, "/oauth2/revocations"):
 			fn(r, models.ScopeRevocations)
 		case !slices.Contains(
 			append(forms, "/oauth2/jwks", "/.well-known/oauth-authorization-server", "/healthz", "/readyz",
-				"/oauth2/authorize", "/sign-in", "/sign-out", "/pages/:file"), r.Path,
+				"/.well-known/openid-configuration", "/oauth2/authorize", pathLogout, "/sign-in", "/sign-out", "/pages/:file"), r.Path,
 		):
 			k.t.Errorf("%s %s: nobody has said whom it answers", r.Method, r.Path)
 		}
@@ -254,7 +256,10 @@ func TestEveryRoute_Guessing(t *testing.T) {
 func TestEveryRoute_DatabaseAway(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		g := k.signIn("anna")
-		tokens := map[string]string{models.ScopeSettings: g.str("access_token"), models.ScopeRevocations: k.apiToken()}
+		tokens := map[string]string{
+			models.ScopeSettings: g.str("access_token"), models.ScopeRevocations: k.apiToken(),
+			models.ScopeOpenID: k.openID("anna").str("access_token"),
+		}
 		k.introspect(g.str("access_token")) // the client is remembered
 		if err := k.store.Close(); err != nil {
 			t.Fatal(err)

@@ -15,7 +15,8 @@ import (
 	"curfew/models"
 )
 
-// metadata is RFC 8414, with two members of our own for the feed.
+// metadata is RFC 8414 and OpenID Connect Discovery section 3, with two members of our own for the feed. Both well-known
+// addresses have the same document.
 func (s *Server) metadata(c *gin.Context) {
 	secret := []string{"client_secret_basic", "client_secret_post"}
 	public := append(secret, "none") // a client without a secret may ask too
@@ -28,21 +29,37 @@ func (s *Server) metadata(c *gin.Context) {
 		JWKS:               s.issuer + "/oauth2/jwks",
 		GrantTypes:         models.GrantNames(),
 		ResponseTypes:      []string{},
-		Scopes:             []string{models.ScopeSettings, models.ScopeAdmin, models.ScopeRevocations},
+		Scopes:             scopes,
 		TokenAuth:          public,
 		RevocationAuth:     public,
 		IntrospectionAuth:  secret,
 		Feed:               s.issuer + "/oauth2/revocations",
 		Ack:                s.issuer + "/oauth2/revocations/ack",
+
+		UserInfo: s.issuer + pathUserInfo, SubjectTypes: []string{"public"}, IDTokenAlgs: []string{"RS256"},
+		Claims: claims,
 	}
 	if s.pages == nil { // and so nowhere to get a code
 		m.GrantTypes = slices.DeleteFunc(m.GrantTypes, func(g string) bool { return g == models.GrantAuthorizationCode })
 	} else {
+		m.EndSession = s.issuer + pathLogout
 		m.AuthorizationEndpoint, m.IssInAnswer = s.issuer+pathAuthorize, true
 		m.ResponseTypes, m.ResponseModes, m.Challenges = []string{"code"}, []string{"query"}, []string{"S256"}
 		m.Prompts, m.UILocales = prompts, s.pages.Languages()
 	}
 	c.JSON(http.StatusOK, m)
+}
+
+// scopes are those that mean something here.
+var scopes = []string{
+	models.ScopeOpenID, models.ScopeProfile, models.ScopeEmail, models.ScopeOfflineAccess,
+	models.ScopeSettings, models.ScopeAdmin, models.ScopeRevocations,
+}
+
+// claims are what ID tokens and the userinfo endpoint tell.
+var claims = []string{
+	"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "sid",
+	"preferred_username", "name", "email", "email_verified",
 }
 
 type serverMetadata struct {
@@ -65,8 +82,18 @@ type serverMetadata struct {
 	TokenAuth          []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationAuth     []string `json:"revocation_endpoint_auth_methods_supported"`
 	IntrospectionAuth  []string `json:"introspection_endpoint_auth_methods_supported"`
-	Feed               string   `json:"revocation_feed_endpoint"`
-	Ack                string   `json:"revocation_ack_endpoint"`
+
+	UserInfo        string   `json:"userinfo_endpoint"`
+	EndSession      string   `json:"end_session_endpoint,omitempty"`
+	SubjectTypes    []string `json:"subject_types_supported"`
+	IDTokenAlgs     []string `json:"id_token_signing_alg_values_supported"`
+	Claims          []string `json:"claims_supported"`
+	ClaimsParameter bool     `json:"claims_parameter_supported"`
+	Request         bool     `json:"request_parameter_supported"`
+	RequestURI      bool     `json:"request_uri_parameter_supported"` // true if it were not there
+
+	Feed string `json:"revocation_feed_endpoint"`
+	Ack  string `json:"revocation_ack_endpoint"`
 }
 
 // jwks is the key set, RFC 7517.

@@ -28,6 +28,9 @@ func (s *Server) pageRoutes() {
 	apps := s.engine.Group("/oauth2/authorize", web.Pages.Middleware, s.page(s.checkHost))
 	apps.GET("", s.page(s.authorize))
 	apps.POST("", s.page(s.postAuthorize))
+	out := s.engine.Group(pathLogout, web.Pages.Middleware, s.page(s.checkHost))
+	out.GET("", s.page(s.logout))
+	out.POST("", s.page(s.postLogout))
 
 	// What a cookie opens, and what makes one.
 	own := s.engine.Group("", web.Pages.Middleware, s.page(s.checkHost), s.page(s.checkSite))

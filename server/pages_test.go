@@ -28,7 +28,8 @@ func TestPages_Host(t *testing.T) {
 			"auth.example", "auth.example:8080", "192.0.2.1", "10.0.0.1:80", "localhost.evil.test", "evil-localhost",
 			"[2001:db8::1]:1",
 		} {
-			for _, path := range append(accountGets, "/sign-in", "/sign-out", "/account/receipts/1", authorizeURL("app")) {
+			for _, path := range append(accountGets,
+				"/sign-in", "/sign-out", "/account/receipts/1", authorizeURL("app"), pathLogout) {
 				k.wantPage(host, ask(host, "GET", path), 403, "This server was reached without TLS, by a name.")
 			}
 			for _, path := range append(accountGets, "/sign-in", "/sign-out") {
@@ -37,6 +38,7 @@ func TestPages_Host(t *testing.T) {
 				}
 			}
 			k.wantPage(host, ask(host, "POST", pathAuthorize), 403, "Open it by https")
+			k.wantPage(host, ask(host, "POST", pathLogout), 403, "Open it by https")
 			k.wantPage(host, ask(host, "POST", "/sign-in"), 403, "Open it by https")
 			k.wantPage(host, ask(host, "POST", "/sign-out"), 403, "Open it by https")
 		}
@@ -146,7 +148,7 @@ func TestPages_DatabaseAway(t *testing.T) {
 		}
 		for what, a := range map[string]*answer{
 			"authorize": b.get(authorizeURL("app")), "sign-in": b.get("/sign-in"), "sign-out": b.get("/sign-out"),
-			"account": b.get("/account"),
+			"account": b.get("/account"), "logout": b.get(pathLogout + "?client_id=app"),
 			"enter":   b.signInAs(enter, "anna"), "enter own": own.signInAs(ownPage, "anna"), "out": b.submit(out, "choice",
 				"out"),
 		} {

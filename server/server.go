@@ -81,6 +81,7 @@ func (s *Server) routes() {
 	// What anybody may read, scripts of any site too.
 	documents := r.Group("", web.API.With("Access-Control-Allow-Origin", "*").Middleware)
 	documents.Match(web.GetAndHead, "/.well-known/oauth-authorization-server", s.metadata)
+	documents.Match(web.GetAndHead, "/.well-known/openid-configuration", s.metadata)
 	documents.Match(web.GetAndHead, "/oauth2/jwks", s.jwks)
 
 	// Clients, who authenticate in the form or by HTTP Basic. RFC 6749 section 5.1 wants the old header too.
@@ -93,6 +94,11 @@ func (s *Server) routes() {
 	followers := r.Group("/oauth2/revocations", web.Authenticate(s.store, models.ScopeRevocations))
 	followers.GET("", web.Handle(s.revocations))
 	followers.POST("/ack", web.HandleWithoutQuery(s.acknowledge))
+
+	// Apps, about their users. A GET and a POST are the same.
+	apps := r.Group(pathUserInfo, web.Authenticate(s.store, models.ScopeOpenID), web.Handle(userOnly))
+	apps.GET("", web.HandleWithoutQuery(s.userInfo))
+	apps.POST("", web.HandleWithoutQuery(s.userInfo))
 
 	// Users, about their own devices and password.
 	user := r.Group("/settings", web.Authenticate(s.store, models.ScopeSettings), web.Handle(userOnly))

@@ -358,7 +358,7 @@ func TestMetadataAndKeys(t *testing.T) {
 			t.Fatalf("%d %s", m.status, m.body)
 		}
 		keys := k.do(k.request("GET", "/oauth2/jwks", ""))
-		if keys.status != 200 || len(keys.json["keys"].([]any)) != 1 ||
+		if keys.status != 200 || len(keys.json["keys"].([]any)) != 2 || // of access tokens, and of identity
 			keys.header.Get("Cache-Control") != "public, max-age=300" {
 			t.Fatalf("%d %s", keys.status, keys.body)
 		}
@@ -372,7 +372,7 @@ func TestMetadataAndKeys(t *testing.T) {
 		); again.status != 304 {
 			t.Fatalf("%d", again.status)
 		}
-		for _, path := range []string{"/healthz", "/readyz", "/oauth2/jwks", "/.well-known/oauth-authorization-server"} {
+		for _, path := range []string{"/healthz", "/readyz", "/oauth2/jwks", "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
 			a, head := k.do(k.request("GET", path, "")), k.do(k.request("HEAD", path, ""))
 			for _, h := range []*answer{a, head} {
 				h.header.Del("Date")

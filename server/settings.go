@@ -18,7 +18,7 @@ func userOnly(c *gin.Context) error {
 	if web.CallerFrom(c).UserID == uuid.Nil {
 		return &web.Problem{
 			Status: http.StatusForbidden, Code: "user_required",
-			Detail: "the settings are a user's: a client's own token has none",
+			Detail: "this is about a user: a client's own token has none",
 		}
 	}
 	return nil

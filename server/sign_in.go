@@ -15,7 +15,7 @@ import (
 	"curfew/models"
 )
 
-// sharedLife is how long a sign-in on a shared computer lives at most, if the browser is never closed.
+// sharedLife is how long a sign-in on a shared computer lives at most, and the apps that it signed in.
 const sharedLife = 2 * time.Hour
 
 // returnPaths are the pages of ours that a sign-in may lead to. An address that is not one of them is not built upon,

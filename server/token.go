@@ -299,12 +299,13 @@ type tokenAnswer struct {
 	RefreshToken string `json:"refresh_token,omitempty"`
 	Scope        string `json:"scope"` // also when nothing is left of it
 	DeviceID     string `json:"device_id,omitempty"`
+	IDToken      string `json:"id_token,omitempty"` // with the scope openid, OpenID Connect Core sections 3.1.3.3, 12.2
 }
 
 func newTokenAnswer(g *models.Grant) tokenAnswer {
 	a := tokenAnswer{
 		AccessToken: g.AccessToken, TokenType: oauthConfig.TokenType, ExpiresIn: int64(g.ExpiresIn / time.Second),
-		RefreshToken: g.RefreshToken, Scope: g.Scope,
+		RefreshToken: g.RefreshToken, Scope: g.Scope, IDToken: g.IDToken,
 	}
 	if g.DeviceID != uuid.Nil {
 		a.DeviceID = g.DeviceID.String()

@@ -91,6 +91,7 @@ var wrongValues = []struct{ variable, says string }{
 	{"LIMIT_PER_CLIENT=x", "1 to 1000000"},
 	{"LIMIT_PER_DEVICE=0", "1 to 1000000"},
 	{"LIMIT_SIGN_INS=0", "1 to 1000000"},
+	{"LIMIT_CODES=0", "1 to 1000000"},
 	{"LIMIT_RENAMES=many", "1 to 1000000"},
 	{"LIMIT_SUBSCRIBERS=0", "1 to 1000000"},
 	{"LIMIT_WAITS=100001", "1 to 100000"},

@@ -16,20 +16,24 @@ import (
 
 type userCommands struct {
 	Add     userAddCommand     `cmd:"" help:"Add a user."`
+	Set     userSetCommand     `cmd:"" help:"Change what apps are told of a user: name and email."`
 	List    userListCommand    `cmd:"" help:"List the users."`
 	Disable userDisableCommand `cmd:"" help:"Disable a user: signed out everywhere, and no sign-in."`
 	Enable  userEnableCommand  `cmd:"" help:"Enable a user again; old tokens stay dead."`
 	Passwd  userPasswdCommand  `cmd:"" help:"Set a user's password, and sign the user out everywhere."`
-	Unlock  userUnlockCommand  `cmd:"" help:"Clear the counts of wrong passwords, sign-ins and renames of a user."`
+	Unlock  userUnlockCommand  `cmd:"" help:"Clear the counts of wrong passwords, sign-ins, codes and renames of a user."`
 	Admin   userAdminCommand   `cmd:"" help:"Make a user an admin, or no admin any more, which signs out everywhere."`
 	Import  userImportCommand  `cmd:"" help:"Add users with the password hashes of another system."`
 	Delete  userDeleteCommand  `cmd:"" help:"Delete a user and the devices. All tokens die."`
 }
 
 type userAddCommand struct {
-	Name          string `arg:"" help:"User name; case does not matter (RFC 8265)."`
+	Name          string `arg:"" name:"username" help:"User name; case does not matter (RFC 8265)."`
 	PasswordStdin bool   `help:"Take the password from standard input; it comes from nowhere else."`
 	Admin         bool   `help:"The user may have tokens for the admin API."`
+	FullName      string `name:"name" help:"What people call the user; told to apps with the scope profile."`
+	Email         string `help:"Told to apps with the scope email."`
+	EmailVerified bool   `help:"You have made sure that the address is the user's."`
 	jsonFlag
 }
 
@@ -39,7 +43,10 @@ func (c *userAddCommand) Run(p *program) error {
 		return err
 	}
 	return p.withStore(func(s *models.Store) error {
-		u, err := s.CreateUser(p.ctx, models.NewUser{Username: c.Name, Password: password, Admin: c.Admin}, cliActor)
+		u, err := s.CreateUser(p.ctx, models.NewUser{
+			Username: c.Name, Password: password, Admin: c.Admin,
+			UserProfile: models.UserProfile{Name: c.FullName, Email: c.Email, EmailVerified: c.EmailVerified},
+		}, cliActor)
 		if err != nil {
 			return naming("user", c.Name, err)
 		}

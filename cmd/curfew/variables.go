@@ -203,6 +203,11 @@ var variables = []variable{
 		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.Renames }),
 	},
 	{
+		"LIMIT_CODES", "300", "1 to 1000000",
+		"sign-ins of apps through the sign-in page, by one user",
+		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.Codes }),
+	},
+	{
 		"LIMIT_SUBSCRIBERS", "1000", "1 to 1000000",
 		"names of resource servers under one client, at any time; those that are known go on",
 		setInt(1, 1_000_000, func(c *config) *int { return &c.store.Limits.Subscribers }),

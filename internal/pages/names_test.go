@@ -41,7 +41,7 @@ func constants(t *testing.T, prefix string) (values []string) {
 // text for one that it does not know.
 func TestTexts_NamesOfTheStore(t *testing.T) {
 	p := newPages(t, Config{})
-	reasons, types := constants(t, "Reason"), constants(t, "Audit")
+	reasons, types := append(constants(t, "Reason"), constants(t, "EndedBy")...), constants(t, "Audit")
 	if len(reasons) < 12 || len(types) < 20 {
 		t.Fatalf("%d reasons and %d types: they are somewhere else", len(reasons), len(types))
 	}
@@ -60,7 +60,7 @@ func TestTexts_NamesOfTheStore(t *testing.T) {
 			known["event."+kind] = true
 			// What is nobody's own stands in no user's account.
 			switch of, _, _ := strings.Cut(kind, "_"); of {
-			case "client", "keys", "subscriber":
+			case "client", "keys", "subscriber", "webhook", "notices":
 			default:
 				keys = append(keys, "event."+kind)
 			}

@@ -19,5 +19,10 @@ type AuditEvent struct {
 	TX        int64          `json:"-"`
 }
 
-// NewAuditEvent shows an audit event. The two types have the same fields.
-func NewAuditEvent(e *models.AuditEvent) AuditEvent { return AuditEvent(*e) }
+// NewAuditEvent shows an audit event.
+func NewAuditEvent(e *models.AuditEvent) AuditEvent {
+	return AuditEvent{
+		ID: e.ID, At: e.At, Type: e.Type, Entity: e.Entity, Actor: e.Actor, IP: e.IP, UserAgent: e.UserAgent,
+		UserID: e.UserID, Username: e.Username, ClientID: e.ClientID, DeviceID: e.DeviceID, Detail: e.Detail,
+	}
+}

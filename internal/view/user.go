@@ -4,19 +4,23 @@ import "curfew/models"
 
 // User is a user as an admin sees it.
 type User struct {
-	ID         string        `json:"id"`
-	Username   string        `json:"username"`
-	Admin      bool          `json:"admin"`
-	Disabled   bool          `json:"disabled"`
-	DisabledAt models.Micros `json:"disabled_at"` // null if not
-	CreatedAt  models.Micros `json:"created_at"`
-	UpdatedAt  models.Micros `json:"updated_at"`
+	ID            string        `json:"id"`
+	Username      string        `json:"username"`
+	Name          string        `json:"name"` // empty: none
+	Email         string        `json:"email"`
+	EmailVerified bool          `json:"email_verified"`
+	Admin         bool          `json:"admin"`
+	Disabled      bool          `json:"disabled"`
+	DisabledAt    models.Micros `json:"disabled_at"` // null if not
+	CreatedAt     models.Micros `json:"created_at"`
+	UpdatedAt     models.Micros `json:"updated_at"`
 }
 
 // NewUser shows a user to an admin.
 func NewUser(u *models.User) User {
 	return User{
 		ID: u.ID.String(), Username: u.Username, Admin: u.Admin,
+		Name: u.Name, Email: u.Email, EmailVerified: u.EmailVerified,
 		Disabled: u.DisabledAt != 0, DisabledAt: u.DisabledAt, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
 	}
 }
