@@ -198,6 +198,35 @@ func TestRevokeEveryone(t *testing.T) {
 	})
 }
 
+// What OpenID Connect tells apps of a user.
+func TestUsers_Profile(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		made := k.want(201, "POST", "/admin/users",
+			`{"username":"bea","password":"`+testPassword+`","name":"Bea B.","email":"bea@example.com","email_verified":true}`)
+		path := "/admin/users/" + made.str("id")
+		is := func(a *reply, name, email string, verified bool) {
+			t.Helper()
+			if a.str("name") != name || a.str("email") != email || a.json["email_verified"] != verified {
+				t.Errorf("%s", a.body)
+			}
+		}
+		is(made, "Bea B.", "bea@example.com", true)
+		is(k.want(200, "PATCH", path, `{"name":"B"}`), "B", "bea@example.com", true)
+		is(k.want(200, "PATCH", path, `{"email":"b@example.com"}`), "B", "b@example.com", false) // nobody has looked at that one
+		is(k.want(200, "PATCH", path, `{"email_verified":true}`), "B", "b@example.com", true)
+		is(k.want(200, "PATCH", path, `{"email":"c@example.com","email_verified":true}`), "B", "c@example.com", true)
+		for _, wrong := range []string{
+			`{"email":"c"}`, `{"email":"C <c@example.com>"}`, `{"email":"c@example.com, d@example.com"}`, `{"email":"c@exa mple.com"}`,
+			`{"email":"c@example.com\n"}`, `{"name":"a\u0000b"}`, `{"name":"a\u202eb"}`, `{"email":"","email_verified":true}`,
+			`{"email":"` + strings.Repeat("c", 250) + `@example.com"}`, `{"name":"` + strings.Repeat("n", 256) + `"}`,
+		} {
+			k.want(400, "PATCH", path, wrong)
+		}
+		is(k.want(200, "GET", path, ""), "B", "c@example.com", true)
+		is(k.want(200, "PATCH", path, `{"email":"","name":""}`), "", "", false)
+	})
+}
+
 func TestUsers(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		made := k.want(201, "POST", "/admin/users", `{"username":"anna","password":"`+testPassword+`"}`)

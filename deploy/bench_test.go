@@ -16,14 +16,14 @@ import (
 )
 
 // What a request through nginx costs in CPU, nginx, app, gate and Curfew together: without a check, with auth_request to a 204
-// that nginx makes itself, to a 204 from a server beside it, to the gate, and with introspection of each token. All are up at
+// that nginx makes itself, to a 204 from a server beside it, to the gate, by TCP and by a Unix socket, and with introspection of each token. All are up at
 // once and take turns; the ratios are medians of the rounds' own ratios. The app answers a constant from another nginx, so that the
 // check is as large a part of the whole as it can be.
 //
 //	go test ./deploy -run '^$' -bench . -benchtime 15x
 func BenchmarkCheck(b *testing.B) {
 	c := startCurfew(b)
-	g := c.gate()
+	g, s := c.gate(), c.gateSocket()
 	token := c.signIn("orders")
 	app, beside := startConstant(b, 200), startConstant(b, 204)
 
@@ -58,6 +58,7 @@ func BenchmarkCheck(b *testing.B) {
 		{name: "204", proxy: variant("rewrite ^ /check break;", "return 204;").start(b, append(gateAt, appAt...)...)},
 		{name: "204-beside", proxy: nginx.start(b, append([]string{"127.0.0.1:8082", beside.addr}, appAt...)...), more: []*process{beside}},
 		{name: "gate", proxy: nginx.start(b, append(gateAt, appAt...)...), more: []*process{g}},
+		{name: "gate-unix", proxy: nginx.start(b, append([]string{"127.0.0.1:8082", s.addr}, appAt...)...), more: []*process{s}},
 		{name: "introspect", proxy: introspection.start(b, append([]string{"127.0.0.1:8080", c.server.addr}, appAt...)...), more: []*process{c.server}},
 	}
 	for _, m := range set { // connections are open, and the token has been seen
@@ -73,7 +74,7 @@ func BenchmarkCheck(b *testing.B) {
 	for _, m := range set {
 		b.ReportMetric(median(m.cost), "cpu-µs/"+m.name)
 	}
-	for _, pair := range [][2]int{{3, 0}, {3, 1}, {3, 2}, {4, 3}} {
+	for _, pair := range [][2]int{{3, 0}, {3, 1}, {3, 2}, {4, 2}, {4, 3}, {5, 3}} {
 		var ratios []float64
 		for i, cost := range set[pair[0]].cost {
 			ratios = append(ratios, cost/set[pair[1]].cost[i])

@@ -173,6 +173,24 @@ func (c *curfew) gate(env ...string) *process {
 	return p
 }
 
+// gateSocket starts a gate on a Unix socket. Its path, with nginx's prefix, is the process's address.
+func (c *curfew) gateSocket() *process {
+	c.t.Helper()
+	dir, err := os.MkdirTemp("", "gate") // short: a socket's path has at most 107 characters
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // nginx's workers run as nobody, if root has started it
+		c.t.Fatal(err)
+	}
+	path := filepath.Join(dir, "gate.sock")
+	p := startGate(c.t, "CURFEW_GATE_ISSUER="+c.url, "CURFEW_GATE_CLIENT_ID=api", "CURFEW_GATE_CLIENT_SECRET="+c.apiSecret,
+		"CURFEW_GATE_ADDR=unix:"+path)
+	p.addr = "unix:" + path
+	return p
+}
+
 func startGate(t testing.TB, env ...string) *process {
 	t.Helper()
 	return start(t, append([]string{"PATH=" + os.Getenv("PATH"), "CURFEW_GATE_ADDR=127.0.0.1:0"}, env...), "gate", binary, "gate")

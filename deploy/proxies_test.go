@@ -75,6 +75,16 @@ const (
 	badScope = `Bearer error="insufficient_scope", scope="orders"`
 )
 
+// The same through a socket, which nginx takes for the gate's address.
+func TestProxies_Socket(t *testing.T) {
+	c, a := startCurfew(t), startApp(t)
+	gate := c.gateSocket()
+	p := nginx.start(t, "127.0.0.1:8082", gate.addr, "127.0.0.1:3000", a.addr())
+	job := guards(t, p, a, c, 1)
+	gate.stop()
+	p.refused(a, "/orders", job, 503, "")
+}
+
 // Each proxy with a gate: what comes through, what does not and how it is told, what the app is told and by whom, the
 // sign-out, and a gate that is away or knows nothing.
 func TestProxies(t *testing.T) {

@@ -113,7 +113,8 @@ func TestChangePassword_ClientHasLostAResource(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := k.UpdateClient(t.Context(), app.ID, ClientPatch{Resources: &[]string{k.cfg.Issuer}}, Actor{}); err != nil {
+		fewer := ClientPatch{Resources: &[]string{k.cfg.Issuer}}
+		if _, err := k.UpdateClient(t.Context(), app.ID, fewer, Actor{}); err != nil {
 			t.Fatal(err)
 		}
 		g, _, err = k.ChangePassword(t.Context(), PasswordChange{

@@ -10,10 +10,10 @@ import (
 	"gorm.io/gorm"
 )
 
-// How receivers follow the logs. The revocation log is in the order of commits by its numbers. The audit log has no lock
-// that would order it: on PostgreSQL an event's place is its transaction's number, then its own, and it is read when no
-// transaction with a lower number is open any more, so nothing can appear behind a position. SQLite has one writer: there
-// the order of the numbers is that of the commits.
+// How receivers follow the logs. The revocation log is in the order of commits by its numbers. The audit log has no
+// lock that would order it: on PostgreSQL an event's place is its transaction's number, then its own, and it is read
+// when no transaction with a lower number is open any more, so nothing can appear behind a position. SQLite has one
+// writer: there the order of the numbers is that of the commits.
 
 // Position is a place in one of the logs. TX is 0 in the revocation log, and on SQLite.
 type Position struct{ TX, ID int64 }
@@ -47,8 +47,9 @@ func (s *Store) auditEnd(tx *gorm.DB) (p Position, err error) {
 	return p, s.row(tx, `SELECT 0, coalesce(max(id), 0) FROM audit_events`, nil, &p.TX, &p.ID)
 }
 
-// noteRestored looks whether the audit log came with a dump from another cluster, whose transaction numbers are ahead of
-// this one's. It is all that was written there; receivers go on where the first event lies that they were not told of.
+// noteRestored looks whether the audit log came with a dump from another cluster, whose transaction numbers are ahead
+// of this one's. It is all that was written there; receivers go on where the first event lies that they were not told
+// of.
 func (s *Store) noteRestored(ctx context.Context) error {
 	if !s.d.postgres {
 		return nil

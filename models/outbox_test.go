@@ -58,8 +58,8 @@ func TestOutbox_OrderOfCommits(t *testing.T) {
 	}
 }
 
-// A dump of a cluster whose transaction numbers are ahead: what was told stays told, what waits is told, and what happens
-// from now on.
+// A dump of a cluster whose transaction numbers are ahead: what was told stays told, what waits is told, and what
+// happens from now on.
 func TestOutbox_Restored(t *testing.T) {
 	k := newKit(t, testdb.Postgres(t))
 	r, _, err := k.CreateWebhook(t.Context(), "https://hooks.example.com/", nil, Actor{})

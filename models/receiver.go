@@ -13,9 +13,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// A receiver is an outside app that has to be told of what happened. It follows one log, at its own position, and no row
-// is written for a notice: the logs are the outbox (docs/no-survivor.md, invariant 11). This file is what receivers there
-// are; outbox.go is how they follow, told.go what a receipt says of them.
+// A receiver is an outside app that has to be told of what happened. It follows one log, at its own position, and no
+// row is written for a notice: the logs are the outbox (docs/no-survivor.md, invariant 11). This file is what receivers
+// there are; outbox.go is how they follow, told.go what a receipt says of them.
 
 // The kinds of receivers.
 const (
@@ -118,8 +118,8 @@ func (s *Store) WebhookSecrets(r *Receiver, now Micros) ([][]byte, error) {
 	return keys, nil
 }
 
-// CheckWebhookURL accepts an https address. http is for the networks of CURFEW_OUTBOUND_ALLOW, which is looked at when a
-// message is sent, like every address.
+// CheckWebhookURL accepts an https address. http is for the networks of CURFEW_OUTBOUND_ALLOW, which is looked at when
+// a message is sent, like every address.
 func CheckWebhookURL(url string) error {
 	if len(url) > maxURI {
 		return invalid("the webhook URL has %d bytes: must be at most %d", len(url), maxURI)
@@ -247,8 +247,8 @@ func (s *Store) DeleteWebhook(ctx context.Context, id uuid.UUID, by Actor) error
 	})
 }
 
-// sealWebhooks seals the secrets of an older server secret anew. One that none opens is lost: its messages fail until it
-// is rotated.
+// sealWebhooks seals the secrets of an older server secret anew. One that none opens is lost: its messages fail until
+// it is rotated.
 func (s *Store) sealWebhooks(ctx context.Context) error {
 	return s.write(ctx, func(tx *gorm.DB) error {
 		var list []*Receiver
@@ -282,7 +282,8 @@ func (s *Store) keepLogoutReceiver(tx *gorm.DB, c *Client) error {
 		_, err := s.exec(tx, `DELETE FROM receivers WHERE client_id = @client AND kind = @kind AND ends_at_seq = 0`, a)
 		return err
 	}
-	n, err := s.exec(tx, `UPDATE receivers SET url = @url WHERE client_id = @client AND kind = @kind AND ends_at_seq = 0`, a)
+	n, err := s.exec(tx, `UPDATE receivers SET url = @url
+		WHERE client_id = @client AND kind = @kind AND ends_at_seq = 0`, a)
 	if err != nil || n > 0 {
 		return err
 	}

@@ -50,7 +50,8 @@ func (s *Store) countTold(tx *gorm.DB, t *Told, where string, a args) error {
 	var all, failed, answered int
 	const passed = `(w.pos_tx > @tx OR (w.pos_tx = @tx AND (w.pos_id > @id OR (w.pos_id = @id AND w.pos_part = ''))))`
 	const dropped = `EXISTS (SELECT 1 FROM dropped_notices g WHERE g.receiver_id = w.id
-		AND (g.from_tx < @tx OR (g.from_tx = @tx AND g.from_id <= @id)) AND (g.to_tx > @tx OR (g.to_tx = @tx AND g.to_id >= @id)))`
+		AND (g.from_tx < @tx OR (g.from_tx = @tx AND g.from_id <= @id))
+		AND (g.to_tx > @tx OR (g.to_tx = @tx AND g.to_id >= @id)))`
 	if err := s.row(tx, `SELECT count(*), coalesce(sum(CASE WHEN `+dropped+` THEN 1 ELSE 0 END), 0),
 			coalesce(sum(CASE WHEN `+passed+` AND NOT `+dropped+` THEN 1 ELSE 0 END), 0)
 		FROM receivers w WHERE `+where, a, &all, &failed, &answered); err != nil {
@@ -79,14 +80,14 @@ func (s *Store) toldWebhooks(tx *gorm.DB, v *Revocation, t *Told) error {
 	}
 	kind := noticeOf(v.Level)
 	// The audit event of the same transaction says where in the other log it is. Its detail is text.
-	find := `SELECT id, tx, CASE WHEN id <= (SELECT restored_events FROM realm) THEN 0 ELSE tx END AS place FROM audit_events
-		WHERE at = @at AND (detail LIKE @seq || ',%' OR detail LIKE @seq || '}%')`
+	find := `SELECT id, CASE WHEN id <= (SELECT restored_events FROM realm) THEN 0 ELSE tx END AS place
+		FROM audit_events WHERE at = @at AND (detail LIKE @seq || ',%' OR detail LIKE @seq || '}%')`
 	var rows []struct {
 		ID    int64
-		TX    int64 `gorm:"column:tx"`
 		Place int64
 	}
-	if err := s.raw(tx, find, args{"at": v.CreatedAt, "seq": fmt.Sprintf(`%%"seq":%d`, v.Seq)}).Scan(&rows).Error; err != nil {
+	b := args{"at": v.CreatedAt, "seq": fmt.Sprintf(`%%"seq":%d`, v.Seq)}
+	if err := s.raw(tx, find, b).Scan(&rows).Error; err != nil {
 		return err
 	}
 	if len(rows) == 0 { // it is older than the audit log

@@ -150,11 +150,15 @@ func (s *Server) ownReceipt(v *visitor, seq int64) (*pages.Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	told, err := s.store.Told(v.Request.Context(), seq)
+	if err != nil {
+		return nil, err
+	}
 	applied := view.NewApplied(r.Receipt)
 	number := strconv.FormatInt(seq, 10)
 	return &pages.Receipt{
 		Seq: seq, Devices: r.Devices, Subscribers: applied.Subscribers, Acknowledged: applied.Acknowledged,
-		Slowest: milliseconds(applied.SlowestMS), Until: r.Until.Time(), URL: "/account/receipts/" + number,
+		Slowest: milliseconds(applied.SlowestMS), Told: (*pages.Told)(&told), Until: r.Until.Time(), URL: "/account/receipts/" + number,
 		Reload: v.Request.URL.Path + "?receipt=" + number,
 	}, nil
 }

@@ -37,7 +37,7 @@ func (s *Server) metadata(c *gin.Context) {
 		Ack:                s.issuer + "/oauth2/revocations/ack",
 
 		UserInfo: s.issuer + pathUserInfo, SubjectTypes: []string{"public"}, IDTokenAlgs: []string{"RS256"},
-		Claims: claims,
+		Claims: claims, BackchannelLogout: true, BackchannelLogoutSession: true,
 	}
 	if s.pages == nil { // and so nowhere to get a code
 		m.GrantTypes = slices.DeleteFunc(m.GrantTypes, func(g string) bool { return g == models.GrantAuthorizationCode })
@@ -91,6 +91,10 @@ type serverMetadata struct {
 	ClaimsParameter bool     `json:"claims_parameter_supported"`
 	Request         bool     `json:"request_parameter_supported"`
 	RequestURI      bool     `json:"request_uri_parameter_supported"` // true if it were not there
+
+	// OpenID Connect Back-Channel Logout section 2.1
+	BackchannelLogout        bool `json:"backchannel_logout_supported"`
+	BackchannelLogoutSession bool `json:"backchannel_logout_session_supported"`
 
 	Feed string `json:"revocation_feed_endpoint"`
 	Ack  string `json:"revocation_ack_endpoint"`

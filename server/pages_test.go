@@ -149,7 +149,7 @@ func TestPages_DatabaseAway(t *testing.T) {
 		for what, a := range map[string]*answer{
 			"authorize": b.get(authorizeURL("app")), "sign-in": b.get("/sign-in"), "sign-out": b.get("/sign-out"),
 			"account": b.get("/account"), "logout": b.get(pathLogout + "?client_id=app"),
-			"enter":   b.signInAs(enter, "anna"), "enter own": own.signInAs(ownPage, "anna"), "out": b.submit(out, "choice",
+			"enter": b.signInAs(enter, "anna"), "enter own": own.signInAs(ownPage, "anna"), "out": b.submit(out, "choice",
 				"out"),
 		} {
 			k.wantPage(what, a, 503, "We cannot reach our database")

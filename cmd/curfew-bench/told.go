@@ -90,8 +90,8 @@ func (w *world) addWebhooks(token string, body []byte) error {
 	}
 	defer c.net.Close()
 	for range manyReceivers / 2 {
-		status, answer, err := c.do(appendRequest(nil, "POST /admin/webhooks HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"+
-			"Authorization: Bearer "+token+"\r\n", body))
+		status, answer, err := c.do(appendRequest(nil, "POST /admin/webhooks HTTP/1.1\r\nHost: bench\r\n"+
+			"Content-Type: application/json\r\nAuthorization: Bearer "+token+"\r\n", body))
 		if err != nil || status != 201 {
 			return fmt.Errorf("%w: %w", unexpected(status, answer), err)
 		}
@@ -114,6 +114,7 @@ func (b *bench) noticesASecond(ctx context.Context, w *world, token string, take
 		time.Sleep(time.Millisecond)
 	}
 	sent, took := taken.Load()-before, time.Since(begin).Seconds()
-	b.report.add("webhook messages, one node", "", true, float64(sent)/took, "%.0f a second, %d of %d", float64(sent)/took, sent, want)
+	b.report.add("webhook messages, one node", "", true, float64(sent)/took,
+		"%.0f a second, %d of %d", float64(sent)/took, sent, want)
 	return nil
 }

@@ -28,7 +28,7 @@ func (c *blockingCommand) Run(ctx context.Context) error {
 	r, err := newRig(ctx, rigConfig{Binary: c.Binary, Database: "postgres", Nodes: 1, Env: map[string]string{
 		"HASH_MEMORY": "", "HASH_TIME": "", "HASH_CONCURRENCY": "", "HASH_QUEUE": "", // the product's own
 		"LIMIT_PER_ACCOUNT": "", "LIMIT_PER_ACCOUNT_ADDRESS": "", "LIMIT_PER_ADDRESS": "20", "LIMIT_PER_DEVICE": "",
-		"LIMIT_SIGN_INS": "", "LIMIT_RENAMES": "", "LIMIT_SUBSCRIBERS": strconv.Itoa(silentSubscribers),
+		"LIMIT_SIGN_INS": "", "LIMIT_RENAMES": "", "LIMIT_CODES": "", "LIMIT_SUBSCRIBERS": strconv.Itoa(silentSubscribers),
 	}})
 	if err != nil {
 		return err

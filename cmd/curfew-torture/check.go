@@ -47,7 +47,7 @@ type verdictOfRun struct {
 	Worlds, Operations, Lost int
 	Ok, Illegal, Unknown     int
 	Kinds                    map[string]int // operations by action and verdict, to see that the run exercised something
-	Local                    int            // local verifications that were checked
+	Local                    map[string]int // local verifications that were checked, by language
 	Shortest                 []record       // of an illegal world, shrunk
 	Whole                    []record       // the same world before
 	Broken                   []string       // what the checks beside porcupine found
@@ -59,7 +59,7 @@ func (v *verdictOfRun) failed() bool { return v.Illegal > 0 || v.Unknown > 0 || 
 // checkWorlds checks every world for itself: operations of different worlds touch different rows, and what touches
 // everyone is an operation of each world that was alive at the time.
 func checkWorlds(sp specification, worlds [][]record, parallel int) *verdictOfRun {
-	v := &verdictOfRun{Worlds: len(worlds), Kinds: map[string]int{}, spec: sp}
+	v := &verdictOfRun{Worlds: len(worlds), Kinds: map[string]int{}, Local: map[string]int{}, spec: sp}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var illegal [][]record
@@ -310,8 +310,9 @@ func visualise(sp specification, records []record, path string) error {
 func (v *verdictOfRun) report(title string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d operations in %d worlds, %d without an answer; partitions Ok %d, Illegal %d, Unknown %d; "+
-		"%d local verifications checked\n",
-		title, v.Operations, v.Worlds, v.Lost, v.Ok, v.Illegal, v.Unknown, v.Local)
+		"local verifications checked: Go %d, Node %d, Python %d\n",
+		title, v.Operations, v.Worlds, v.Lost, v.Ok, v.Illegal, v.Unknown,
+		v.Local["Go"], v.Local["Node"], v.Local["Python"])
 	var kinds []string
 	for k := range v.Kinds {
 		kinds = append(kinds, k)

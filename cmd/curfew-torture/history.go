@@ -29,6 +29,7 @@ type historyConfig struct {
 	Seed     uint64
 	Reuse    bool // a reuse interval longer than a world; or none, and each reuse kills
 	Quick    bool // stop at the first world that is illegal
+	Foreign  bool // local verification by the other languages' verifiers too
 	Cluster  *pgcluster.Cluster
 	Rig      func(*rigConfig) // changes what is put up
 }
@@ -39,7 +40,8 @@ type history struct {
 	rig     *rig
 	spec    specification
 	start   time.Time
-	local   []*resourceServer
+	local   []*resourceServer // one at each node
+	foreign []*resourceServer // of the other languages
 	told    *receiver
 	serial  atomic.Int64
 	mu      sync.Mutex
@@ -112,11 +114,20 @@ func newHistory(ctx context.Context, cfg historyConfig) (*history, error) {
 		}
 		h.local = append(h.local, rs)
 	}
+	if cfg.Foreign {
+		if h.foreign, err = newForeignServers(ctx, r); err != nil {
+			h.close()
+			return nil, err
+		}
+	}
 	return h, nil
 }
 
+// resourceServers are all of them.
+func (h *history) resourceServers() []*resourceServer { return slices.Concat(h.local, h.foreign) }
+
 func (h *history) close() {
-	for _, rs := range h.local {
+	for _, rs := range h.resourceServers() {
 		rs.close()
 	}
 	if h.told != nil {
@@ -292,7 +303,9 @@ func (h *history) verdict(ctx context.Context) *verdictOfRun {
 	}
 	v := checkWorlds(h.spec, worlds, runtime.NumCPU())
 	for _, w := range h.worlds {
-		v.Local += len(w.locals)
+		for _, l := range w.locals {
+			v.Local[l.by.language]++
+		}
 		for _, problem := range checkLocal(w, append(slices.Clone(w.records), h.all...)) {
 			h.breaks("%s", problem)
 		}

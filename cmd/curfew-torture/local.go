@@ -13,14 +13,19 @@ import (
 	"curfew/verify"
 )
 
-// resourceServer checks tokens locally, with package verify, and follows one node's feed.
+// resourceServer checks tokens locally, with a verifier of some language, and follows one node's feed.
 type resourceServer struct {
-	node     *harness.Node
-	verifier *verify.Verifier
+	name     string // in messages
+	language string
+	state    func() (seq int64, staleness time.Duration, err error)
+	// look verifies a token, and says what had been applied before; the error is verify.ErrRevoked for what is signed out.
+	look  func(ctx context.Context, token string) (applied int64, err error)
+	close func()
 }
 
 // localCheck is one local verification.
 type localCheck struct {
+	by        *resourceServer
 	token     *issued
 	call, end int64
 	accepted  bool
@@ -44,7 +49,16 @@ func newResourceServer(ctx context.Context, r *rig, n *harness.Node) (*resourceS
 	if err != nil {
 		return nil, err
 	}
-	rs := &resourceServer{node: n, verifier: v}
+	rs := &resourceServer{
+		name: fmt.Sprintf("the local verifier of node %d", n.Number), language: "Go",
+		state: func() (int64, time.Duration, error) { return v.Seq(), v.Staleness(), nil },
+		look: func(ctx context.Context, token string) (int64, error) {
+			applied := v.Seq()
+			_, err := v.Verify(ctx, token)
+			return applied, err
+		},
+		close: v.Close,
+	}
 	if err := rs.waitApplied(ctx, 0, 15*time.Second); err != nil {
 		v.Close()
 		return nil, err
@@ -52,38 +66,39 @@ func newResourceServer(ctx context.Context, r *rig, n *harness.Node) (*resourceS
 	return rs, nil
 }
 
-func (rs *resourceServer) close() { rs.verifier.Close() }
-
 // waitApplied waits until everything up to seq has been applied, and the feed is alive.
 func (rs *resourceServer) waitApplied(ctx context.Context, seq int64, limit time.Duration) error {
-	deadline := time.Now().Add(limit)
-	for rs.verifier.Seq() < seq || rs.verifier.Staleness() > 20*time.Second {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the local verifier of node %d has applied events up to %d, not %d, and last heard from it %s ago",
-				rs.node.Number, rs.verifier.Seq(), seq, rs.verifier.Staleness())
+	for deadline := time.Now().Add(limit); ; sleep(ctx, 10*time.Millisecond) {
+		applied, staleness, err := rs.state()
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", rs.name, err)
+		case applied >= seq && staleness <= 20*time.Second:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("%s has applied events up to %d, not %d, and last heard from it %s ago", rs.name, applied, seq,
+				staleness)
 		}
-		sleep(ctx, 10*time.Millisecond)
 	}
-	return nil
 }
 
-func (rs *resourceServer) verify(ctx context.Context, token string) (bool, error) {
-	_, err := rs.verifier.Verify(ctx, token)
-	return err == nil, err
-}
-
-// verifyLocally asks the resource server of the step's node.
+// verifyLocally asks the resource server of the step's node, and one of another language, in turns.
 func (w *world) verifyLocally(t *issued) step {
 	if t == nil {
 		return nil
 	}
-	return func(ctx context.Context, _ int, n *harness.Node) { w.lookLocally(ctx, t, w.h.local[n.Number], false) }
+	return func(ctx context.Context, _ int, n *harness.Node) {
+		w.lookLocally(ctx, t, w.h.local[n.Number], false)
+		if k := len(w.h.foreign); k > 0 {
+			w.lookLocally(ctx, t, w.h.foreign[int(w.h.serial.Add(1))%k], false)
+		}
+	}
 }
 
 func (w *world) lookLocally(ctx context.Context, t *issued, rs *resourceServer, final bool) {
-	l := localCheck{token: t, applied: rs.verifier.Seq(), call: w.h.now(), final: final}
-	l.accepted, l.err = rs.verify(ctx, t.pair.Access)
-	l.end = w.h.now()
+	l := localCheck{by: rs, token: t, call: w.h.now(), final: final}
+	l.applied, l.err = rs.look(ctx, t.pair.Access)
+	l.accepted, l.end = l.err == nil, w.h.now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.locals = append(w.locals, l)
@@ -100,7 +115,7 @@ func (h *history) finalLocalChecks(ctx context.Context) error {
 	for _, r := range h.all {
 		last = max(last, r.Seq)
 	}
-	for _, rs := range h.local {
+	for _, rs := range h.resourceServers() {
 		if err := rs.waitApplied(ctx, last, 10*time.Second); err != nil {
 			return err
 		}
@@ -110,6 +125,9 @@ func (h *history) finalLocalChecks(ctx context.Context) error {
 	for _, w := range h.worlds {
 		for i, t := range w.tokens {
 			w.lookLocally(ctx, t, h.local[i%len(h.local)], true)
+			for _, rs := range h.foreign {
+				w.lookLocally(ctx, t, rs, true)
+			}
 		}
 	}
 	return nil
@@ -125,9 +143,9 @@ func checkLocal(w *world, records []record) (problems []string) {
 			for _, r := range records {
 				known := r.Seq > 0 && r.Seq <= l.applied || l.final
 				if r.Out.Verdict == done && known && l.token.end < r.Call && r.Return < l.call && ends(r.In, l.token) {
-					problems = append(problems, fmt.Sprintf("%s: the local verifier accepted token %d of device %d (issued %.1fms) "+
+					problems = append(problems, fmt.Sprintf("%s: %s accepted token %d of device %d (issued %.1fms) "+
 						"at %.1fms, when it had applied everything up to seq %d; it was ended by %q at %.1fms (seq %d)",
-						w.client, l.token.rid, l.token.slot, ms(l.token.end), ms(l.call), l.applied, describe(r.In, r.Out), ms(r.Return),
+						w.client, l.by.name, l.token.rid, l.token.slot, ms(l.token.end), ms(l.call), l.applied, describe(r.In, r.Out), ms(r.Return),
 						r.Seq))
 					break
 				}
@@ -138,12 +156,12 @@ func checkLocal(w *world, records []record) (problems []string) {
 				blame = blame || r.Call < l.end && r.Return >= l.token.call && mayEnd(r, l.token)
 			}
 			if !blame {
-				problems = append(problems, fmt.Sprintf("%s: the local verifier refused token %d of device %d as signed out "+
+				problems = append(problems, fmt.Sprintf("%s: %s refused token %d of device %d as signed out "+
 					"(issued %.1fms, refused %.1fms), and nothing had ended it",
-					w.client, l.token.rid, l.token.slot, ms(l.token.end), ms(l.end)))
+					w.client, l.by.name, l.token.rid, l.token.slot, ms(l.token.end), ms(l.end)))
 			}
 		default:
-			problems = append(problems, fmt.Sprintf("%s: local verification of token %d of device %d: %v", w.client, l.token.rid,
+			problems = append(problems, fmt.Sprintf("%s: %s on token %d of device %d: %v", w.client, l.by.name, l.token.rid,
 				l.token.slot, l.err))
 		}
 	}

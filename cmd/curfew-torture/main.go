@@ -48,6 +48,7 @@ type historyCommand struct {
 	Seed     uint64        `help:"Chooses what is done; random when it is 0." default:"0"`
 	Database string        `default:"postgres" enum:"postgres,sqlite" help:"postgres or sqlite."`
 	Long     bool          `help:"Ten minutes."`
+	OnlyGo   bool          `help:"Local verification with package verify only, without the verifiers for Node and Python."`
 	NoReuse  bool          `help:"Only the configuration without a reuse interval. By default a third of the time goes to it."`
 	Binary   string        `help:"A built cmd/curfew to torture instead of this tree's." type:"existingfile"`
 	HTML     string        `help:"Where to write porcupine's page for the shortest illegal history, or else for the longest legal one." type:"path"`
@@ -71,7 +72,7 @@ func (c *historyCommand) Run(ctx context.Context) error {
 	for _, reuse := range []bool{true, false} {
 		cfg := historyConfig{
 			Binary: binary, Database: c.Database, Nodes: c.Nodes, Duration: c.Duration / 3, Seed: c.Seed,
-			Reuse: reuse,
+			Reuse: reuse, Foreign: !c.OnlyGo,
 		}
 		switch {
 		case reuse && c.NoReuse:

@@ -102,7 +102,7 @@ func marked(source []byte) (names []string) {
 
 // sources are the files of the product that may have marks, below the module's root.
 func sources(root string) (files []string, err error) {
-	for _, folder := range []string{"models", "verify"} {
+	for _, folder := range []string{"models", "verify", "internal/notify"} {
 		found, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
 		if err != nil {
 			return nil, err

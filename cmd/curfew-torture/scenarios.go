@@ -225,7 +225,7 @@ var scenarios = []scenario{
 		t := w.newest(0)
 		d.now(ctx, w.signIn(0), w.introspect(t), w.refresh(t, false), w.introspect(w.newest(0)))
 		sleep(ctx, ahead) // the event has no number in an answer; the poll brings it within a second
-		for _, rs := range w.h.local {
+		for _, rs := range w.h.resourceServers() {
 			w.lookLocally(ctx, t, rs, true)
 		}
 		return nil

@@ -86,7 +86,9 @@ func directed(ctx context.Context, binary string) error {
 	}
 	for _, database := range []string{"postgres", "sqlite"} {
 		for _, reuse := range []bool{true, false} {
-			v, err := runScenarios(ctx, historyConfig{Binary: binary, Database: database, Nodes: 2, Reuse: reuse})
+			v, err := runScenarios(ctx, historyConfig{
+				Binary: binary, Database: database, Nodes: 2, Reuse: reuse, Foreign: true,
+			})
 			if err != nil {
 				return err
 			}

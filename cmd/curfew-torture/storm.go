@@ -234,12 +234,12 @@ func (st *storm) verdict(ctx context.Context, local []*resourceServer) []string 
 			continue
 		}
 		for _, d := range st.out {
-			if accepted, _ := rs.verify(ctx, d.pair.Access); accepted {
+			if _, err := rs.look(ctx, d.pair.Access); err == nil {
 				st.problem("the sign-out of %s (seq %d) did not reach a local verifier", d.device, d.seq)
 			}
 		}
 		for _, d := range st.devices {
-			if accepted, err := rs.verify(ctx, d.pair.Access); !accepted {
+			if _, err := rs.look(ctx, d.pair.Access); err != nil {
 				st.problem("a local verifier refuses the living %s: %v", d.device, err)
 			}
 		}

@@ -13,8 +13,8 @@ import (
 	"curfew/internal/harness"
 )
 
-// receiver is a webhook in the histories: every sign-out must come to it, and none before its commit. Now and then it does
-// not take a message, which must come again then.
+// receiver is a webhook in the histories: every sign-out must come to it, and none before its commit. Now and then it
+// does not take a message, which must come again then.
 type receiver struct {
 	h      *history
 	server *httptest.Server
@@ -69,7 +69,8 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
 	}
 	early := false
 	if n%lookUpEvery == 0 {
-		a := r.h.rig.adminDo(r.ctx, r.h.rig.nodes[0], http.MethodGet, fmt.Sprintf("/admin/revocations/%d", m.Data.Seq), nil, nil)
+		path := fmt.Sprintf("/admin/revocations/%d", m.Data.Seq)
+		a := r.h.rig.adminDo(r.ctx, r.h.rig.nodes[0], http.MethodGet, path, nil, nil)
 		early = a.err == nil && a.status == http.StatusNotFound
 	}
 	r.mu.Lock()
@@ -104,7 +105,8 @@ func (r *receiver) problems(ctx context.Context) []string {
 			last, since = len(untold), time.Now()
 		}
 		if time.Since(since) > 15*time.Second || ctx.Err() != nil {
-			return append(broken, fmt.Sprintf("%d of %d events were never told, %d for one", len(untold), len(events), untold[0]))
+			return append(broken, fmt.Sprintf("%d of %d events were never told, %d for one", len(untold), len(events),
+				untold[0]))
 		}
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -27,6 +27,7 @@ const (
 	// gateHeaderBytes is above what proxies take by default: some pass all headers on.
 	gateHeaderBytes = 64 << 10
 	gateGCPercent   = 400
+	unixPrefix      = "unix:" // of an address that is a socket's path, as nginx writes it
 )
 
 type gateCommand struct{}
@@ -50,7 +51,7 @@ type gateVariable struct {
 
 var gateVariables = []gateVariable{
 	{
-		"ADDR", "127.0.0.1:8082", "HOST:PORT",
+		"ADDR", "127.0.0.1:8082", "HOST:PORT, or unix:/PATH of a socket",
 		"where the proxy asks",
 		setGateAddr,
 	},
@@ -190,8 +191,15 @@ func setGateText(field func(*gateConfig) *string) func(*gateConfig, string) erro
 	}
 }
 
-// setGateAddr and the two below take what the server's variable of that form takes.
+// setGateAddr and the two below take what the server's variable of that form takes; an address may be a socket's too.
 func setGateAddr(c *gateConfig, value string) error {
+	if path, ok := strings.CutPrefix(value, unixPrefix); ok {
+		if !filepath.IsAbs(path) {
+			return fmt.Errorf("%q is not the absolute path of a socket", path)
+		}
+		c.addr = value
+		return nil
+	}
 	return setAddr(func(*config) *string { return &c.addr })(nil, value)
 }
 
@@ -255,7 +263,7 @@ func (p *program) sets(name string) bool {
 
 // serveGate answers until ctx ends, then lets the requests finish.
 func serveGate(ctx context.Context, cfg gateConfig, log *slog.Logger) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.addr)
+	l, err := listenGate(ctx, cfg.addr)
 	if err != nil {
 		return fmt.Errorf("%s%sADDR: %w", prefix, gatePrefix, err)
 	}

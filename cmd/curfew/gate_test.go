@@ -41,6 +41,7 @@ func TestReadGateConfig(t *testing.T) {
 	}
 	for change, says := range map[string]string{
 		"CURFEW_GATE_ADDR=8082":                   "HOST:PORT",
+		"CURFEW_GATE_ADDR=unix:gate.sock":         "absolute path",
 		"CURFEW_GATE_ISSUER=":                     "CURFEW_GATE_ISSUER is missing",
 		"CURFEW_GATE_ISSUER=id.example.com":       "CURFEW_GATE_ISSUER",
 		"CURFEW_GATE_CLIENT_ID=":                  "CURFEW_GATE_CLIENT_ID is missing",

@@ -42,7 +42,8 @@ func (n *node) startNotifier(metrics *web.Metrics) *notify.Notifier {
 		labels := prometheus.Labels{"kind": kind}
 		metrics.Counter("curfew_notices_total", "Notices that a webhook or a client's back-channel logout URI has taken.",
 			labels, notifier.Stats.Told[i].Load)
-		metrics.Counter("curfew_notice_failures_total", "Tries that were not answered 2xx.", labels, notifier.Stats.Failed[i].Load)
+		metrics.Counter("curfew_notice_failures_total", "Tries that were not answered 2xx.", labels,
+			notifier.Stats.Failed[i].Load)
 		metrics.Counter("curfew_notices_dropped_total", "Events that were too old when their receiver could be told.", labels,
 			notifier.Stats.Dropped[i].Load)
 	}

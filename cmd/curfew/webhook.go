@@ -13,7 +13,7 @@ import (
 )
 
 type webhookCommands struct {
-	Add    webhookAddCommand    `cmd:"" help:"Register a webhook. Its secret is shown once; servers take it up by themselves."`
+	Add    webhookAddCommand    `cmd:"" help:"Register a webhook; its secret is shown once."`
 	List   webhookListCommand   `cmd:"" help:"List the webhooks: the last answer, how far behind, what was dropped."`
 	Test   webhookTestCommand   `cmd:"" help:"Send one message now and say what came of it."`
 	Rotate webhookRotateCommand `cmd:"" help:"Give a webhook a new secret. For a day messages are signed with both."`

@@ -126,7 +126,8 @@ var (
 // stands for an IPv4 one.
 func isForbidden(addr netip.Addr) bool {
 	switch {
-	case addr.IsLoopback(), addr.IsUnspecified(), addr.IsLinkLocalUnicast(), addr.IsMulticast(), thisNetwork.Contains(addr),
+	case addr.IsLoopback(), addr.IsUnspecified(), addr.IsLinkLocalUnicast(), addr.IsMulticast(),
+		thisNetwork.Contains(addr),
 		addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}), siteLocal.Contains(addr), metadata.Contains(addr),
 		alibaba.Contains(addr):
 		return true

@@ -63,7 +63,8 @@ func types(event *models.OutboxEvent) []string {
 	case models.AuditPasswordChanged:
 		return []string{models.NoticePasswordChanged}
 	case auditLimitReached:
-		if limit := text(e.Detail["limit"]); e.UserID != "" && (strings.HasPrefix(limit, "per_account") || limit == "per_device") {
+		limit := text(e.Detail["limit"])
+		if e.UserID != "" && (strings.HasPrefix(limit, "per_account") || limit == "per_device") {
 			return []string{models.NoticeLockedOut}
 		}
 	case models.AuditUserChanged, models.AuditUserDisabled, models.AuditUserEnabled:
@@ -122,8 +123,8 @@ func newMessage(e *models.OutboxEvent, kind string) Message {
 	return m
 }
 
-// messageID is the same at every try, and no other message's: numbers of events that a restored database lost come again,
-// but not at the same microsecond.
+// messageID is the same at every try, and no other message's: numbers of events that a restored database lost come
+// again, but not at the same microsecond.
 func messageID(e *models.OutboxEvent, kind string) string {
 	return fmt.Sprintf("msg_%d.%d.%s", e.Happened, e.At.ID, strings.ReplaceAll(kind, ".", "_"))
 }
@@ -166,8 +167,8 @@ type logoutClaims struct {
 	Events   map[string]struct{} `json:"events"`
 }
 
-// logoutRequest is a logout token for one device. Each try has a token of its own: a client that has seen the one before
-// and whose answer was lost takes it for no replay.
+// logoutRequest is a logout token for one device. Each try has a token of its own: a client that has seen the one
+// before and whose answer was lost takes it for no replay.
 func (n *Notifier) logoutRequest(address, client string, d models.DeviceToTell, now models.Micros) (request, error) {
 	token, err := n.store.SignIdentity("logout+jwt", logoutClaims{
 		Issuer: n.issuer, Subject: d.UserID.String(), Audience: client, IssuedAt: now.Seconds(),

@@ -200,7 +200,9 @@ type tail struct {
 }
 
 // after returns the events after a position, and where the tail begins. ok is false if it does not go back that far.
-func (t *tail) after(p models.Position) (events []models.OutboxEvent, from models.Position, moved <-chan struct{}, ok bool) {
+func (t *tail) after(p models.Position) (
+	events []models.OutboxEvent, from models.Position, moved <-chan struct{}, ok bool,
+) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.begun || p.Before(t.from) {

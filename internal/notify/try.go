@@ -13,8 +13,8 @@ import (
 // TestType is the type of the message that [Notifier.Test] sends.
 const TestType = "webhook.test"
 
-// Test sends one message to a webhook, now, whatever it is registered for, and says what came of it. It is not tried again
-// and moves no position. It returns [models.ErrNotFound] if there is no such webhook.
+// Test sends one message to a webhook, now, whatever it is registered for, and says what came of it. It is not tried
+// again and moves no position. It returns [models.ErrNotFound] if there is no such webhook.
 func (n *Notifier) Test(ctx context.Context, id uuid.UUID) (Answer, error) {
 	r, err := n.store.GetWebhook(ctx, id)
 	if err != nil {

@@ -19,6 +19,8 @@ const (
 	maxPause   = 5 * time.Minute
 	// saveEvery is how often the position is written within an event that ended many devices.
 	saveEvery = 200 * time.Millisecond
+	// saveRest is the least time between two positions while there is more to tell.
+	saveRest = 50 * time.Millisecond
 	// deviceBatch is how many devices of one event are looked up at a time, and told before the next.
 	deviceBatch = 100
 	// atATime is how many devices of one event are told side by side: their order means nothing.
@@ -43,17 +45,24 @@ type worker struct {
 	seen     models.Position  // up to here the log has been looked at
 	dropping *models.Position // where the range of dropped notices began
 	savedAt  time.Time
+	unsaved  bool // the position has moved since
 }
 
 func (w *worker) run() {
 	defer w.ended.Store(true)
 	w.seen = w.receiver.Position()
 	w.failing.Store(w.receiver.Tries > 0)
+	defer func() {
+		if err := w.saveUnsaved(); err != nil {
+			w.n.log.Warn("a receiver's position could not be written; it is told twice", "receiver_id", w.receiver.ID, "error", err)
+		}
+	}()
 	for w.ctx.Err() == nil {
 		err := w.step()
 		switch {
 		case err == nil, w.ctx.Err() != nil:
 		case errors.Is(err, errLost):
+			w.unsaved = false
 			return
 		default:
 			w.n.log.Warn("a receiver's turn failed; it is tried again", "receiver_id", w.receiver.ID, "error", err)
@@ -71,7 +80,8 @@ func (w *worker) sleep(d time.Duration) {
 
 // step tells the next events, or waits for some.
 func (w *worker) step() error {
-	if end := w.registered.Load().EndsAtSeq; end != 0 && w.seen.ID >= end { // its client is deleted, and it was told of all
+	// Its client is deleted, and it was told of all.
+	if end := w.registered.Load().EndsAtSeq; end != 0 && w.seen.ID >= end {
 		<-w.ctx.Done()
 		return nil
 	}
@@ -102,6 +112,9 @@ func (w *worker) step() error {
 		if err := w.tell(&events[i]); err != nil || w.ctx.Err() != nil {
 			return err
 		}
+	}
+	if err := w.saveUnsaved(); err != nil {
+		return err
 	}
 	if len(events) == 0 {
 		select {
@@ -149,13 +162,24 @@ func (w *worker) tell(e *models.OutboxEvent) error {
 		return w.dropped(e)
 	}
 	w.dropping = nil
+	// While there is more to tell, not every answer is written at once.
+	if w.unsaved = time.Since(w.savedAt) < saveRest; w.unsaved {
+		return nil
+	}
+	return w.save()
+}
+
+func (w *worker) saveUnsaved() error {
+	if !w.unsaved {
+		return nil
+	}
 	return w.save()
 }
 
 // save writes the state. It is the only thing that may lose the receiver.
 func (w *worker) save() error {
 	w.receiver.Node = w.n.node
-	w.savedAt = time.Now()
+	w.savedAt, w.unsaved = time.Now(), false
 	err := w.n.store.SaveReceiver(w.ctx, &w.receiver)
 	if errors.Is(err, models.ErrNotFound) {
 		return errLost

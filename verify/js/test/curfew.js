@@ -70,8 +70,11 @@ async function startProxy(upstream) {
   return proxy;
 }
 
-/** Builds and starts all of it, with a user anna, an app web, and the client api for verifiers. */
-export async function startCurfew(t) {
+/**
+ * Builds and starts all of it, with a user anna, an app web, and the client api for verifiers. `direct`: it is its own
+ * issuer, the proxy stands beside it. `more` are further variables.
+ */
+export async function startCurfew(t, {direct = false, more = {}} = {}) {
   const work = await mkdtemp(join(tmpdir(), 'curfew-'));
   t.after(() => rm(work, {recursive: true, force: true}));
   const program = join(work, 'curfew');
@@ -79,6 +82,8 @@ export async function startCurfew(t) {
   const port = await freePort();
   const proxy = await startProxy(port);
   t.after(() => proxy.close());
+  const own = `http://127.0.0.1:${port}`,
+    issuer = direct ? own : proxy.url;
   const password = randomBytes(18).toString('base64'),
     secret = `${randomBytes(18).toString('base64url')}+/:%`;
   const env = {
@@ -88,7 +93,8 @@ export async function startCurfew(t) {
     CURFEW_SECRET: randomBytes(32).toString('base64'),
     CURFEW_PUBLIC_ADDR: `127.0.0.1:${port}`,
     CURFEW_ADMIN_ADDR: '127.0.0.1:0',
-    CURFEW_ISSUER: proxy.url,
+    CURFEW_ISSUER: issuer,
+    ...more,
   };
   /** Runs a command of curfew's and reads its JSON. */
   const command = async (args, input) => {
@@ -126,7 +132,7 @@ export async function startCurfew(t) {
     const server = spawn(program, ['serve'], {env, stdio: 'ignore'});
     const exited = once(server, 'exit');
     while (
-      !(await fetch(`http://127.0.0.1:${port}/readyz`).then(
+      !(await fetch(`${own}/readyz`).then(
         (res) => res.ok,
         () => false,
       ))
@@ -140,7 +146,7 @@ export async function startCurfew(t) {
   let stop = await start();
   t.after(() => stop());
   return {
-    issuer: proxy.url,
+    issuer,
     proxy,
     secret,
     command,
@@ -151,7 +157,7 @@ export async function startCurfew(t) {
     /** Signs anna in and gives the token answer. */
     async signIn() {
       const body = new URLSearchParams({grant_type: 'password', client_id: 'web', username: 'anna', password});
-      const answer = await fetch(`http://127.0.0.1:${port}/oauth2/token`, {method: 'POST', body});
+      const answer = await fetch(`${own}/oauth2/token`, {method: 'POST', body});
       if (!answer.ok) throw new Error(`sign-in: ${answer.status} ${await answer.text()}`);
       return answer.json();
     },
