@@ -5,11 +5,13 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"regexp"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
 	"curfew/internal/notify"
+	"curfew/internal/pages"
 	"curfew/internal/view"
 	"curfew/internal/web"
 	"curfew/models"
@@ -25,6 +27,11 @@ type Config struct {
 	Draining       func() bool      // tells that the node is stopping; nil: it never is
 	Notifier       *notify.Notifier // sends the test messages of webhooks
 	Pprof          bool             // profiles under /debug/pprof, without a token: the listener is private
+
+	Pages   *pages.Pages  // for the console; nil: there is none
+	URL     string        // how people reach the listener, if a proxy stands before it; empty: as their browsers do
+	StepUp  time.Duration // how old a password may be for what makes credentials or ends many; 0: as old as it is
+	Version string        // of the program, for people
 }
 
 // Admin is the private listener. Its handler is safe for concurrent use.
@@ -32,6 +39,8 @@ type Admin struct {
 	store    *models.Store
 	engine   *gin.Engine
 	notifier *notify.Notifier
+	stepUp   time.Duration
+	console  *console // nil: there is none
 }
 
 // New makes the listener.
@@ -43,8 +52,13 @@ func New(cfg Config) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{store: cfg.Store, engine: engine, notifier: cfg.Notifier}
+	a := &Admin{store: cfg.Store, engine: engine, notifier: cfg.Notifier, stepUp: cfg.StepUp}
 	a.routes()
+	if cfg.Pages != nil {
+		if err := a.addConsole(cfg); err != nil {
+			return nil, err
+		}
+	}
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics.Handler()))
 	if cfg.Pprof {
 		for _, name := range []string{"allocs", "block", "goroutine", "heap", "mutex", "threadcreate"} {
@@ -54,6 +68,26 @@ func New(cfg Config) (*Admin, error) {
 		engine.GET("/debug/pprof/trace", gin.WrapF(pprof.Trace))
 	}
 	return a, nil
+}
+
+func (a *Admin) addConsole(cfg Config) error {
+	site, err := web.NewSite(cfg.Pages, cfg.URL, "CURFEW_ADMIN_URL", consoleHome)
+	if err != nil {
+		return err
+	}
+	a.console = &console{
+		store: cfg.Store, metrics: cfg.Metrics, site: site, url: cfg.URL, stepUp: cfg.StepUp,
+		history: newHistory(cfg.Store, cfg.Metrics, cfg.Version),
+	}
+	a.console.routes(a.engine)
+	return nil
+}
+
+// Close ends the background work.
+func (a *Admin) Close() {
+	if a.console != nil {
+		a.console.history.close()
+	}
 }
 
 // Handler answers the listener's requests.
@@ -72,21 +106,21 @@ func (a *Admin) routes() {
 	r.DELETE("/devices/:id", web.Handle(a.revokeDevice))
 
 	r.GET("/users", web.Handle(a.listUsers))
-	r.POST("/users", web.HandleWithoutQuery(a.createUser))
+	r.POST("/users", web.HandleWithoutQuery(a.again(a.createUser)))
 	r.GET("/users/:id", web.HandleWithoutQuery(a.getUser))
 	r.PATCH("/users/:id", web.Handle(a.updateUser))
-	r.DELETE("/users/:id", web.Handle(a.deleteUser))
+	r.DELETE("/users/:id", web.Handle(a.again(a.deleteUser)))
 	r.POST("/users/:id/unlock", web.HandleWithoutQuery(a.unlockUser))
 	r.GET("/users/:id/devices", web.Handle(a.listUserDevices))
 	r.DELETE("/users/:id/devices", web.Handle(a.revokeUser))
 
 	r.GET("/clients", web.Handle(a.listClients))
-	r.POST("/clients", web.HandleWithoutQuery(a.createClient))
+	r.POST("/clients", web.HandleWithoutQuery(a.again(a.createClient)))
 	r.GET("/clients/:id", web.HandleWithoutQuery(a.getClient))
-	r.PATCH("/clients/:id", web.HandleWithoutQuery(a.updateClient))
-	r.DELETE("/clients/:id", web.Handle(a.deleteClient))
-	r.POST("/clients/:id/secret", web.HandleWithoutQuery(a.rotateSecret))
-	r.DELETE("/clients/:id/devices", web.Handle(a.revokeClient))
+	r.PATCH("/clients/:id", web.HandleWithoutQuery(a.again(a.updateClient)))
+	r.DELETE("/clients/:id", web.Handle(a.again(a.deleteClient)))
+	r.POST("/clients/:id/secret", web.HandleWithoutQuery(a.again(a.rotateSecret)))
+	r.DELETE("/clients/:id/devices", web.Handle(a.again(a.revokeClient)))
 
 	r.GET("/revocations", web.Handle(a.listRevocations))
 	r.GET("/revocations/:seq", web.HandleWithoutQuery(a.getRevocation))
@@ -96,10 +130,10 @@ func (a *Admin) routes() {
 
 	r.GET("/receivers", web.HandleWithoutQuery(a.listReceivers))
 	r.GET("/webhooks", web.HandleWithoutQuery(a.listWebhooks))
-	r.POST("/webhooks", web.HandleWithoutQuery(a.createWebhook))
+	r.POST("/webhooks", web.HandleWithoutQuery(a.again(a.createWebhook)))
 	r.GET("/webhooks/:id", web.HandleWithoutQuery(a.getWebhook))
 	r.DELETE("/webhooks/:id", web.HandleWithoutQuery(a.deleteWebhook))
-	r.POST("/webhooks/:id/secret", web.HandleWithoutQuery(a.rotateWebhook))
+	r.POST("/webhooks/:id/secret", web.HandleWithoutQuery(a.again(a.rotateWebhook)))
 	r.POST("/webhooks/:id/test", web.HandleWithoutQuery(a.testWebhook))
 }
 

@@ -134,6 +134,9 @@ func (a *Admin) revokeDevices(c *gin.Context) error {
 			Detail: "without a filter this signs everyone out; say confirm=everyone, or give a filter",
 		}
 	}
+	if err := a.freshEnough(c); err != nil {
+		return err
+	}
 	target, err := a.store.TargetFor(c.Request.Context(), f)
 	if err != nil || dry {
 		return a.countOr(c, target, err)

@@ -8,7 +8,12 @@
 //	/admin/subscribers    the resource servers that follow the log
 //	/admin/events         the audit log: who did what to whom, from where, and why
 //	/metrics              Prometheus, without a token: the listener is private
+//	/console/             the same for people, as pages; they sign in here, admins only
 //	/debug/pprof          profiles, likewise, if they are turned on
+//
+// What makes credentials or ends many asks for a fresh password (step_up.go): the API with a challenge (RFC 9470), the
+// console with a page. The console's files are console*.go: console.go has its routes and what its pages share,
+// console_rows.go how the store's things become rows. history.go is what the overview draws.
 //
 // A handler parses, calls one method of the store, and answers with a type of internal/view. The rules are the store's,
 // also which level a filter is ([models.Store.TargetFor]). Errors are problem documents, RFC 9457.

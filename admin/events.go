@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 
@@ -13,30 +14,12 @@ import (
 )
 
 func (a *Admin) listEvents(c *gin.Context) error {
-	q, p, err := web.QueryPage(c, "type", "user_id", "client_id", "device_id", "actor", "ip", "from", "to")
+	q, p, err := web.QueryPage(c, auditFilters[:]...)
 	if err != nil {
 		return err
 	}
-	f := models.AuditFilter{Type: q.Get("type"), ClientID: q.Get("client_id"), Actor: q.Get("actor")}
-	if f.Type != "" && !slices.Contains(models.AuditTypes, f.Type) {
-		return web.Invalid("there is no such type; there are: %s", oneOf(models.AuditTypes))
-	}
-	for name, to := range map[string]*string{"user_id": &f.UserID, "device_id": &f.DeviceID} {
-		id, err := web.UUIDParameter(q, name)
-		if err != nil {
-			return err
-		}
-		if id != uuid.Nil {
-			*to = id.String()
-		}
-	}
-	if f.IP, err = web.IPParameter(q, "ip"); err != nil {
-		return err
-	}
-	if f.From, err = web.TimeParameter(q, "from"); err != nil {
-		return err
-	}
-	if f.To, err = web.TimeParameter(q, "to"); err != nil {
+	f, err := auditFilter(q)
+	if err != nil {
 		return err
 	}
 	list, next, err := a.store.ListAuditEvents(c.Request.Context(), f, p)
@@ -44,6 +27,33 @@ func (a *Admin) listEvents(c *gin.Context) error {
 		return err
 	}
 	return page(c, "events", view.List(list, view.NewAuditEvent), next)
+}
+
+// auditFilters are the parameters that select audit events.
+var auditFilters = [8]string{"type", "user_id", "client_id", "device_id", "actor", "ip", "from", "to"}
+
+func auditFilter(q url.Values) (f models.AuditFilter, err error) {
+	f = models.AuditFilter{Type: q.Get("type"), ClientID: q.Get("client_id"), Actor: q.Get("actor")}
+	if f.Type != "" && !slices.Contains(models.AuditTypes, f.Type) {
+		return f, web.Invalid("there is no such type; there are: %s", oneOf(models.AuditTypes))
+	}
+	for name, to := range map[string]*string{"user_id": &f.UserID, "device_id": &f.DeviceID} {
+		id, err := web.UUIDParameter(q, name)
+		if err != nil {
+			return f, err
+		}
+		if id != uuid.Nil {
+			*to = id.String()
+		}
+	}
+	if f.IP, err = web.IPParameter(q, "ip"); err != nil {
+		return f, err
+	}
+	if f.From, err = web.TimeParameter(q, "from"); err != nil {
+		return f, err
+	}
+	f.To, err = web.TimeParameter(q, "to")
+	return f, err
 }
 
 // oneOf are the values of a filter, for people.

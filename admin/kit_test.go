@@ -16,6 +16,7 @@ import (
 
 	"curfew/internal/apitest"
 	"curfew/internal/notify"
+	"curfew/internal/pages"
 	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
@@ -62,13 +63,14 @@ func forEachDB(t *testing.T, fn func(t *testing.T, k *kit)) {
 		k.store, err = models.Open(t.Context(), cfg)
 		must(t, err)
 		t.Cleanup(func() { k.store.Close() })
-		k.adm, err = New(
-			Config{
-				Notifier: newNotifier(t, k.store),
-				Store:    k.store, Metrics: web.NewMetrics(k.store), Logger: slog.New(slog.DiscardHandler), Pprof: true,
-			},
-		)
+		shell, err := pages.New(pages.Config{})
 		must(t, err)
+		k.adm, err = New(Config{
+			Store: k.store, Metrics: web.NewMetrics(k.store), Logger: slog.New(slog.DiscardHandler), Pprof: true,
+			Notifier: newNotifier(t, k.store), Pages: shell, StepUp: 15 * time.Minute, Version: "test",
+		})
+		must(t, err)
+		t.Cleanup(k.adm.Close)
 		k.http = httptest.NewServer(k.adm.Handler())
 		t.Cleanup(k.http.Close)
 		k.http.Client().Transport = apitest.Transport{Fail: t.Errorf, Listener: "admin"}

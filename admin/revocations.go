@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -16,14 +17,9 @@ func (a *Admin) listRevocations(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	f := models.RevocationFilter{
-		Level: models.Level(q.Get("level")), Subject: q.Get("subject"), Reason: models.Reason(q.Get("reason")),
-	}
-	if f.Level != "" && !slices.Contains(models.Levels[:], f.Level) {
-		return web.Invalid("level must be device, user, client or everyone")
-	}
-	if f.Reason != "" && !slices.Contains(models.Reasons, f.Reason) {
-		return web.Invalid("there is no such reason; there are: %s", oneOf(models.Reasons))
+	f, err := revocationFilter(q)
+	if err != nil {
+		return err
 	}
 	list, next, err := a.store.ListRevocations(c.Request.Context(), f, p)
 	if err != nil {
@@ -32,11 +28,33 @@ func (a *Admin) listRevocations(c *gin.Context) error {
 	return page(c, "revocations", view.List(list, view.NewRevocation), next)
 }
 
-// getRevocation is one event with its receipt.
-func (a *Admin) getRevocation(c *gin.Context) error {
+func revocationFilter(q url.Values) (models.RevocationFilter, error) {
+	f := models.RevocationFilter{
+		Level: models.Level(q.Get("level")), Subject: q.Get("subject"), Reason: models.Reason(q.Get("reason")),
+	}
+	if f.Level != "" && !slices.Contains(models.Levels[:], f.Level) {
+		return f, web.Invalid("level must be device, user, client or everyone")
+	}
+	if f.Reason != "" && !slices.Contains(models.Reasons, f.Reason) {
+		return f, web.Invalid("there is no such reason; there are: %s", oneOf(models.Reasons))
+	}
+	return f, nil
+}
+
+// pathSeq is a sequence number in the path. Another form names nothing.
+func pathSeq(c *gin.Context) (int64, error) {
 	seq, err := strconv.ParseInt(c.Param("seq"), 10, 64)
 	if err != nil || strconv.FormatInt(seq, 10) != c.Param("seq") {
-		return models.ErrNotFound
+		return 0, models.ErrNotFound
+	}
+	return seq, nil
+}
+
+// getRevocation is one event with its receipt.
+func (a *Admin) getRevocation(c *gin.Context) error {
+	seq, err := pathSeq(c)
+	if err != nil {
+		return err
 	}
 	event, err := a.store.GetRevocation(c.Request.Context(), seq)
 	if err != nil {

@@ -102,6 +102,11 @@ func (a *Admin) updateUser(c *gin.Context) error {
 	if err := web.BindJSON(c, &in); err != nil {
 		return err
 	}
+	if in.Password != nil || in.Admin != nil {
+		if err := a.freshEnough(c); err != nil {
+			return err
+		}
+	}
 	u, out, err := a.store.UpdateUser(c.Request.Context(), id, models.UserPatch(in), actor(c))
 	if err != nil {
 		return err

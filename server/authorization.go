@@ -81,7 +81,7 @@ func (a *authorization) answer(issuer string, more url.Values) string {
 // page of ours: there is nobody to send the browser back to. Everything else is a [refusal].
 func (s *Server) readAuthorization(ctx context.Context, query string) (*authorization, error) {
 	if len(query) > maxAuthorization {
-		return nil, &pageError{status: http.StatusBadRequest, page: pages.Error{Code: "request"}}
+		return nil, &pageError{Status: http.StatusBadRequest, Page: pages.Error{Code: "request"}}
 	}
 	q, malformed := url.ParseQuery(query) // what can be read of it, if it is malformed
 	a, err := s.findClient(ctx, q)
@@ -123,7 +123,7 @@ func (s *Server) readHint(a *authorization, hint string) error {
 // findClient finds whom the request is from and where it may lead.
 func (s *Server) findClient(ctx context.Context, q url.Values) (*authorization, error) {
 	wrong := func(code string, detail ...pages.Detail) error {
-		return &pageError{status: http.StatusBadRequest, page: pages.Error{Code: code, Details: detail}}
+		return &pageError{Status: http.StatusBadRequest, Page: pages.Error{Code: code, Details: detail}}
 	}
 	id, uri := q.Get("client_id"), q.Get("redirect_uri")
 	about := pages.Detail{Name: "client_id", Value: shown(id)}
@@ -144,7 +144,7 @@ func (s *Server) findClient(ctx context.Context, q url.Values) (*authorization, 
 	}
 	if !mayLeadTo(client.RedirectURIs, uri) {
 		err := wrong("redirect_uri", about, pages.Detail{Name: "redirect_uri", Value: shown(uri)}).(*pageError)
-		err.page.Client = client.Name
+		err.Page.Client = client.Name
 		return nil, err
 	}
 	return &authorization{client: client, redirectURI: uri, maxAge: -1}, nil

@@ -42,7 +42,7 @@ func (s *Server) authorize(c *gin.Context) error {
 func (s *Server) postAuthorize(c *gin.Context) error {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxAuthorization)
 	if err := c.Request.ParseForm(); err != nil || len(c.Request.PostForm) == 0 || c.Request.URL.RawQuery != "" {
-		return &pageError{status: http.StatusBadRequest, page: pages.Error{Code: "request"}}
+		return &pageError{Status: http.StatusBadRequest, Page: pages.Error{Code: "request"}}
 	}
 	return seeOther(c, pathAuthorize+"?"+c.Request.PostForm.Encode())
 }

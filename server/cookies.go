@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -22,29 +21,16 @@ const (
 	// It is set with the sign-in page, so one that has not come back tells that cookies are off.
 	markerCookie = "__Host-curfew-browser"
 
-	cookieAge = 400 * 24 * time.Hour // browsers keep none for longer
-	noCookie  = -1
+	cookieAge = web.LongestCookie
+	noCookie  = web.NoCookie
 )
 
 func setCookie(c *gin.Context, name, value string, age time.Duration) {
-	cookie := &http.Cookie{
-		Name: name, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		MaxAge: int(age / time.Second), // 0: until the browser is closed
-	}
-	if age < 0 {
-		cookie.MaxAge = noCookie
-	}
-	http.SetCookie(c.Writer, cookie)
+	web.SetCookie(c, name, value, age)
 }
 
 // cookieValue is empty for none.
-func cookieValue(c *gin.Context, name string) string {
-	cookie, err := c.Request.Cookie(name)
-	if err != nil {
-		return ""
-	}
-	return cookie.Value
-}
+func cookieValue(c *gin.Context, name string) string { return web.CookieValue(c, name) }
 
 func presented(c *gin.Context) models.BrowserCookie {
 	return models.BrowserCookie{

@@ -88,7 +88,7 @@ func (s *Server) provenDevice(ctx context.Context, l *logout, b *models.BrowserS
 func (s *Server) postLogout(c *gin.Context) error {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxAuthorization)
 	if err := c.Request.ParseForm(); err != nil || c.Request.URL.RawQuery != "" {
-		return &pageError{status: http.StatusBadRequest, page: pages.Error{Code: "request"}}
+		return &pageError{Status: http.StatusBadRequest, Page: pages.Error{Code: "request"}}
 	}
 	location := pathLogout
 	if len(c.Request.PostForm) > 0 {
@@ -101,7 +101,7 @@ func (s *Server) postLogout(c *gin.Context) error {
 // leads nowhere (section 4). A hint that is not good is none: its key may be gone.
 func (s *Server) readLogout(ctx context.Context, query string) (*logout, error) {
 	wrong := func(code string, detail ...pages.Detail) error {
-		return &pageError{status: http.StatusBadRequest, page: pages.Error{Code: code, Details: detail, Home: pathAccount}}
+		return &pageError{Status: http.StatusBadRequest, Page: pages.Error{Code: code, Details: detail, Home: pathAccount}}
 	}
 	q, err := url.ParseQuery(query)
 	if err != nil || len(query) > maxAuthorization {
@@ -137,7 +137,7 @@ func (s *Server) readLogout(ctx context.Context, query string) (*logout, error) 
 		return nil, wrong("client", pages.Detail{Name: "client_id", Value: shown(clientID)})
 	case !slices.Contains(strings.Fields(l.client.PostLogoutRedirectURIs), uri): // to the letter, section 3.1
 		err := wrong("redirect_uri", pages.Detail{Name: "post_logout_redirect_uri", Value: shown(uri)}).(*pageError)
-		err.page.Client = l.client.Name
+		err.Page.Client = l.client.Name
 		return nil, err
 	}
 	l.redirectURI = uri

@@ -47,7 +47,11 @@ func TestPages_Host(t *testing.T) {
 				t.Errorf("%s: %d %s", host, a.status, a.body)
 			}
 		}
-		k.srv.issuer = "https://auth.example" // TLS ends at a proxy
+		site, err := web.NewSite(k.srv.pages, "https://auth.example", "CURFEW_ISSUER", pathAccount)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*k.srv.site = *site // TLS ends at a proxy
 		if a := ask("auth.example", "GET", "/sign-in"); a.status != 200 {
 			t.Errorf("behind TLS: %d %s", a.status, a.body)
 		}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"curfew/internal/pages"
+	"curfew/internal/web"
 )
 
 // loopbackURI is a redirect URI to the user's own machine: what comes before the port, the port, and what comes after.
@@ -62,10 +62,5 @@ func withQuery(uri string, more url.Values) string {
 	return before + "?" + query + "&" + more.Encode()
 }
 
-// seeOther leads a browser on. 303 and nothing else: with 307 it would post the password there (RFC 9700 section 4.12).
-// There is no body, which would repeat what is in the address.
-func seeOther(c *gin.Context, location string) error {
-	c.Header("Location", location)
-	c.Status(http.StatusSeeOther)
-	return nil
-}
+// seeOther leads a browser on.
+func seeOther(c *gin.Context, location string) error { return web.SeeOther(c, location) }

@@ -34,8 +34,8 @@ type Server struct {
 	engine  *gin.Engine
 	feed    *feed
 
-	pages       *pages.Pages                // nil: none
-	crossOrigin *http.CrossOriginProtection // of what the pages post
+	pages *pages.Pages // nil: none
+	site  *web.Site    // what they share
 }
 
 // New makes the listener and starts to follow the revocation log; Close ends that.
@@ -52,8 +52,8 @@ func New(cfg Config) (*Server, error) {
 		pages: cfg.Pages,
 	}
 	s.routes()
-	if s.pages != nil {
-		if s.crossOrigin, err = newCrossOrigin(s.origin); err != nil {
+	if cfg.Pages != nil {
+		if s.site, err = web.NewSite(cfg.Pages, s.origin, "CURFEW_ISSUER", pathAccount); err != nil {
 			return nil, err
 		}
 		s.pageRoutes()

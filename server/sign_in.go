@@ -96,6 +96,7 @@ func (s *Server) postSignIn(c *gin.Context) error {
 		return s.answerContinue(c, d.app, form)
 	}
 	b, err := s.signInBrowser(c, form)
+	s.metrics.SignInRefused(err)
 	if problem, status := signInProblem(err); problem != nil {
 		if problem.RetryAfter > 0 {
 			c.Header("Retry-After", web.RetryAfter(problem.RetryAfter))

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"curfew/internal/web"
 	"curfew/models"
 )
 
@@ -145,7 +146,7 @@ func TestSignIn_FormIsNotBelieved(t *testing.T) {
 			"NUL":           b.do("POST", "/sign-in", body+"&device_name=%00", "Content-Type", formType),
 			"not UTF-8":     b.do("POST", "/sign-in", body+"&device_name=%ff", "Content-Type", formType),
 			"no form":       b.do("POST", "/sign-in", body, "Content-Type", "text/plain"),
-			"too long":      b.do("POST", "/sign-in", body+strings.Repeat("x", maxPageForm), "Content-Type", formType),
+			"too long":      b.do("POST", "/sign-in", body+strings.Repeat("x", web.MaxPageForm), "Content-Type", formType),
 		} {
 			k.wantPage(what, a, 400, "We cannot use this link")
 		}

@@ -83,6 +83,9 @@ func (s *Server) token(c *gin.Context) {
 	if err != nil {
 		e := s.fail(c, err)
 		s.metrics.TokenError(grantLabel(g), e.code, e.reason)
+		if g != nil && g.name == models.GrantPassword {
+			s.metrics.SignInRefused(err)
+		}
 		return
 	}
 	c.JSON(http.StatusOK, deliver(c, issued))

@@ -25,6 +25,8 @@ type config struct {
 
 	publicAddr      string
 	adminAddr       string
+	adminURL        string
+	stepUp          time.Duration
 	trustedProxies  []string
 	outboundAllow   []netip.Prefix
 	tlsCert, tlsKey string

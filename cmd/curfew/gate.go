@@ -204,10 +204,7 @@ func setGateAddr(c *gateConfig, value string) error {
 }
 
 func setGateIssuer(c *gateConfig, value string) error {
-	var s config
-	err := setIssuer(&s, value)
-	c.verify.Issuer = s.store.Issuer
-	return err
+	return setOrigin(func(*config) *string { return &c.verify.Issuer })(nil, value)
 }
 
 func setGateSecretFile(c *gateConfig, path string) error {

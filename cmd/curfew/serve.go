@@ -198,10 +198,12 @@ func (n *node) answer(traces *tracing, certificate *certificate) error {
 		Notifier: n.startNotifier(metrics),
 		Store:    n.store, TrustedProxies: cfg.trustedProxies, TLS: n.listeners[1].tls, Metrics: metrics, Logger: log,
 		Pprof: cfg.pprof, Draining: n.listeners[1].draining.Load,
+		Pages: shell, URL: cfg.adminURL, StepUp: cfg.stepUp, Version: versionText(),
 	})
 	if err != nil {
 		return err
 	}
+	n.closers = append(n.closers, private.Close)
 	for i, handler := range []http.Handler{public.Handler(), private.Handler()} {
 		l := n.listeners[i]
 		l.server = &http.Server{

@@ -142,29 +142,31 @@ func setAddr(field func(*config) *string) setter {
 	}
 }
 
-// setIssuer follows RFC 8414 section 2, and allows http for a machine of one's own. A path is refused: every route is
+// setOrigin, as the issuer, follows RFC 8414 section 2, and allows http for a machine of one's own. A path is refused: every route is
 // at the root, where a client of such an issuer does not look (section 3.1). It is compared as a string, so it has one
 // form.
-func setIssuer(c *config, value string) error {
-	u, err := url.Parse(value)
-	switch {
-	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Opaque != "":
-		return fmt.Errorf("%q is not an absolute http or https URL", value)
-	case u.User != nil:
-		return errors.New("it has a user name")
-	case strings.ContainsAny(value, "?#"):
-		return fmt.Errorf("%q has a query or a fragment", value)
-	case strings.HasSuffix(value, "/"):
-		return fmt.Errorf("%q ends with a slash", value)
-	case u.Path != "":
-		return fmt.Errorf("%q has a path; Curfew needs a host name of its own", value)
-	case u.Hostname() == "":
-		return fmt.Errorf("%q names no host", value)
-	case value != u.Scheme+"://"+u.Host:
-		return fmt.Errorf("%q is not written as %s", value, u.Scheme+"://"+u.Host)
+func setOrigin(field func(*config) *string) setter {
+	return func(c *config, value string) error {
+		u, err := url.Parse(value)
+		switch {
+		case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Opaque != "":
+			return fmt.Errorf("%q is not an absolute http or https URL", value)
+		case u.User != nil:
+			return errors.New("it has a user name")
+		case strings.ContainsAny(value, "?#"):
+			return fmt.Errorf("%q has a query or a fragment", value)
+		case strings.HasSuffix(value, "/"):
+			return fmt.Errorf("%q ends with a slash", value)
+		case u.Path != "":
+			return fmt.Errorf("%q has a path; Curfew needs a host name of its own", value)
+		case u.Hostname() == "":
+			return fmt.Errorf("%q names no host", value)
+		case value != u.Scheme+"://"+u.Host:
+			return fmt.Errorf("%q is not written as %s", value, u.Scheme+"://"+u.Host)
+		}
+		*field(c) = value
+		return nil
 	}
-	c.store.Issuer = value
-	return nil
 }
 
 // A database URL may hold a password: it is never repeated.

@@ -48,13 +48,23 @@ var variables = []variable{
 	},
 	{
 		"ADMIN_ADDR", "127.0.0.1:8081", "HOST:PORT",
-		"where the admin listener is: admin API, metrics; keep it private",
+		"where the admin listener is: admin API, console, metrics; keep it private",
 		setAddr(func(c *config) *string { return &c.adminAddr }),
+	},
+	{
+		"ADMIN_URL", "", "http:// or https:// and a host: no path, no trailing slash",
+		"how admins reach the console, if a proxy stands before the admin listener; default as their browsers do",
+		setOrigin(func(c *config) *string { return &c.adminURL }),
+	},
+	{
+		"STEP_UP", "15m", "0s (never) to 24h",
+		"how old an admin's password may be for what makes credentials or ends many; then it is asked for again",
+		setDuration(0, 24*time.Hour, func(c *config) *time.Duration { return &c.stepUp }),
 	},
 	{
 		"ISSUER", "", "http:// or https:// and a host of its own: no path, no trailing slash",
 		"how clients reach the public listener; default http:// (https:// with TLS_CERT) and PUBLIC_ADDR",
-		setIssuer,
+		setOrigin(func(c *config) *string { return &c.store.Issuer }),
 	},
 	{
 		"AUDIENCE", "", "names separated by commas",

@@ -221,7 +221,7 @@ func unseen(listener string, full []string) (gaps []string) {
 				continue
 			}
 			for status := range op.Responses.Map() {
-				if status != "500" && !seen[op.OperationID][status] {
+				if status != "500" && status != "default" && !seen[op.OperationID][status] {
 					gaps = append(gaps, method+" "+path+" answer "+status)
 				}
 			}

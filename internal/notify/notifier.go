@@ -62,6 +62,7 @@ type Notifier struct {
 	endRequests context.CancelFunc
 	done        sync.WaitGroup
 	turn        turns
+	database    chan struct{} // a place for each statement of the workers: the connections are for those who sign in
 
 	mu      sync.Mutex
 	workers map[uuid.UUID]*worker
@@ -74,6 +75,7 @@ func New(cfg Config) *Notifier {
 	n := &Notifier{
 		store: cfg.Store, issuer: cfg.Issuer, client: cfg.Client, log: cfg.Logger,
 		node: uuid.NewString(), workers: map[uuid.UUID]*worker{}, turn: newTurns(),
+		database: make(chan struct{}, statementsAtATime),
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.requests, n.endRequests = context.WithCancel(context.Background())
@@ -360,6 +362,16 @@ func (n *Notifier) moveIdle(t *tail) {
 			}
 		}
 	}
+}
+
+// statementsAtATime is how many statements of workers run side by side.
+const statementsAtATime = 4
+
+// statement runs one when it is its turn.
+func (n *Notifier) statement(run func() error) error {
+	n.database <- struct{}{}
+	defer func() { <-n.database }()
+	return run()
 }
 
 // turns lets few requests begin at a time, so that many receivers take no CPU from those who sign in; but who has not

@@ -99,7 +99,11 @@ func (w *worker) step() error {
 	}
 	events, from, moved, ok := w.tail.after(w.seen)
 	if !ok {
-		o, err := w.n.store.ReadOutbox(w.ctx, w.receiver.Kind, w.seen, false)
+		var o models.Outbox
+		err := w.n.statement(func() (err error) {
+			o, err = w.n.store.ReadOutbox(w.ctx, w.receiver.Kind, w.seen, false)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -180,7 +184,7 @@ func (w *worker) saveUnsaved() error {
 func (w *worker) save() error {
 	w.receiver.Node = w.n.node
 	w.savedAt, w.unsaved = time.Now(), false
-	err := w.n.store.SaveReceiver(w.ctx, &w.receiver)
+	err := w.n.statement(func() error { return w.n.store.SaveReceiver(w.ctx, &w.receiver) })
 	if errors.Is(err, models.ErrNotFound) {
 		return errLost
 	}

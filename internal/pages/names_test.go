@@ -45,7 +45,7 @@ func TestTexts_NamesOfTheStore(t *testing.T) {
 	if len(reasons) < 12 || len(types) < 20 {
 		t.Fatalf("%d reasons and %d types: they are somewhere else", len(reasons), len(types))
 	}
-	known := map[string]bool{"ended.other": true}
+	known := map[string]bool{"ended.other": true, "ended.expired": true, "reason.expired": true}
 	for _, l := range p.languages {
 		for _, reason := range reasons {
 			for _, key := range []string{"reason." + reason, "ended." + reason} {

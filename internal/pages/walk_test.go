@@ -7,6 +7,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"curfew/internal/chromium"
 )
 
 // remember notes each element that gets the focus, and whether a reader can see that it has it.
@@ -25,7 +27,7 @@ const remember = `globalThis.seen = new Set(); globalThis.unseen = [];
 // Whatever can be used can be reached by the Tab key, and it shows.
 func TestBrowser_Keyboard(t *testing.T) {
 	site := newSite(t)
-	b := newTab(t, startBrowser(t), site.URL)
+	b := chromium.NewTab(t, chromium.Start(t), site.URL)
 	done := map[string]bool{}
 	for _, sample := range samples() {
 		if name := sample.page.frame().name; done[name] {
@@ -35,16 +37,16 @@ func TestBrowser_Keyboard(t *testing.T) {
 		}
 		t.Run(sample.name, func(t *testing.T) {
 			must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/"+sample.name)))
-			n := evaluate[int](t, b, remember)
+			n := chromium.Evaluate[int](t, b, remember)
 			must(t, chromedp.Do(b.Context, chromedp.KeyEvent(strings.Repeat(kb.Tab, n+2))))
-			missed := evaluate[[]string](t, b, `usable().filter((e) => !seen.has(e)).map((e) => e.outerHTML)`)
+			missed := chromium.Evaluate[[]string](t, b, `usable().filter((e) => !seen.has(e)).map((e) => e.outerHTML)`)
 			for _, missed := range missed {
 				t.Errorf("the Tab key does not reach %s", missed)
 			}
-			for _, hidden := range evaluate[[]string](t, b, `unseen`) {
+			for _, hidden := range chromium.Evaluate[[]string](t, b, `unseen`) {
 				t.Errorf("the focus does not show on %s", hidden)
 			}
-			b.quiet(t)
+			b.Quiet(t)
 		})
 	}
 }
@@ -52,25 +54,25 @@ func TestBrowser_Keyboard(t *testing.T) {
 // A receipt that is not complete is completed while one looks at it, and said where a screen reader hears it.
 func TestBrowser_ReceiptFillsIn(t *testing.T) {
 	site := newSite(t)
-	b := newTab(t, startBrowser(t), site.URL)
+	b := chromium.NewTab(t, chromium.Start(t), site.URL)
 	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/account-receipt")))
 	want := site.pages.ReceiptState("en", *receiptDone()).Text
 	_, err := chromedp.Run(b.Context,
 		chromedp.Poll[bool](`document.querySelector('[role=status]').textContent === `+quoteJS(want),
 			chromedp.WithPollingTimeout(20*time.Second)))
 	must(t, err)
-	if !evaluate[bool](t, b,
+	if !chromium.Evaluate[bool](t, b,
 		`document.querySelector('.receipt').matches('.done') && !document.querySelector('[data-receipt=reload]')`) {
 		t.Error("the receipt does not look complete")
 	}
-	b.quiet(t)
+	b.Quiet(t)
 }
 
 // The same page without JavaScript: a link to look again, and forms that do what they say.
 func TestBrowser_WithoutScripts(t *testing.T) {
 	site := newSite(t)
-	b := newTab(t, startBrowser(t), site.URL)
-	b.scripts(t, false)
+	b := chromium.NewTab(t, chromium.Start(t), site.URL)
+	b.Scripts(t, false)
 	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/account-receipt"),
 		chromedp.WaitVisible(chromedp.CSS(`[data-receipt=reload] a`)),
 		chromedp.Click(chromedp.CSS(`.device:not(.child) summary`)),
@@ -95,43 +97,43 @@ func TestBrowser_WithoutScripts(t *testing.T) {
 		post.Get("state") == "" || post.Has("shared") {
 		t.Errorf("signing in posts %v", post)
 	}
-	b.quiet(t)
+	b.Quiet(t)
 }
 
 // The keys of the console: / finds, ? explains; and the small things that the module does.
 func TestBrowser_Module(t *testing.T) {
 	site := newSite(t)
-	b := newTab(t, startBrowser(t), site.URL)
+	b := chromium.NewTab(t, chromium.Start(t), site.URL)
 	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/console-devices"), chromedp.KeyEvent("/")))
-	if id := evaluate[string](t, b, `document.activeElement.id`); id != "q" {
+	if id := chromium.Evaluate[string](t, b, `document.activeElement.id`); id != "q" {
 		t.Errorf("/ leads to %q", id)
 	}
 	must(t, chromedp.Do(b.Context, chromedp.KeyEvent("?")))
-	if evaluate[bool](t, b, `document.getElementById('keys').open`) || evaluate[string](t, b,
+	if chromium.Evaluate[bool](t, b, `document.getElementById('keys').open`) || chromium.Evaluate[string](t, b,
 		`document.activeElement.value.at(-1)`) != "?" {
 		t.Error("? in a field must be a question mark")
 	}
-	evaluate[chromedp.Void](t, b, `document.activeElement.blur()`)
+	chromium.Evaluate[chromedp.Void](t, b, `document.activeElement.blur()`)
 	must(t, chromedp.Do(b.Context, chromedp.KeyEvent("?"), chromedp.WaitVisible(chromedp.CSS("#keys")),
 		chromedp.KeyEvent(kb.Escape),
 		chromedp.WaitNotVisible(chromedp.CSS("#keys"))))
 
 	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/sign-in"),
 		chromedp.Click(chromedp.CSS("button[data-show]"))))
-	if evaluate[string](t, b, `document.getElementById('password').type`) != "text" {
+	if chromium.Evaluate[string](t, b, `document.getElementById('password').type`) != "text" {
 		t.Error("the password does not show")
 	}
-	if evaluate[string](t, b, `document.querySelector('button[data-show]').ariaLabel`) != "Hide password" {
+	if chromium.Evaluate[string](t, b, `document.querySelector('button[data-show]').ariaLabel`) != "Hide password" {
 		t.Error("the button does not say what it does")
 	}
 	must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/account"),
 		chromedp.Click(chromedp.CSS("details[data-rename] summary")),
 		chromedp.WaitVisible(chromedp.CSS("details[open] input[name=name]")), chromedp.KeyEvent(kb.Escape),
 		chromedp.WaitNotPresent(chromedp.CSS("details[data-rename][open]"))))
-	if tag := evaluate[string](t, b, `document.activeElement.tagName`); tag != "SUMMARY" {
+	if tag := chromium.Evaluate[string](t, b, `document.activeElement.tagName`); tag != "SUMMARY" {
 		t.Errorf("after Escape the focus is on %s", tag)
 	}
-	b.quiet(t)
+	b.Quiet(t)
 }
 
 func quoteJS(s string) string { return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"` }

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"errors"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -15,6 +17,7 @@ type Metrics struct {
 	registry    *prometheus.Registry
 	requests    *prometheus.HistogramVec // written by the engine
 	tokenErrors *prometheus.CounterVec
+	refused     [4]atomic.Int64 // in the order of RefusedReasons
 }
 
 // NewMetrics registers everything that is measured, in a registry of its own.
@@ -71,6 +74,33 @@ func (m *Metrics) Gauge(name, help string, read func() float64) {
 // TokenError counts a token request that failed.
 func (m *Metrics) TokenError(grant, code, reason string) {
 	m.tokenErrors.WithLabelValues(grant, code, reason).Inc()
+}
+
+// RefusedReasons are why sign-ins are refused, as [Metrics.Refused] counts them.
+var RefusedReasons = []string{"credentials", "throttled", "unavailable", "other"}
+
+// SignInRefused counts a sign-in with a password that was refused, wherever it was tried.
+func (m *Metrics) SignInRefused(err error) {
+	i := 3
+	switch {
+	case err == nil:
+		return
+	case errors.Is(err, models.ErrCredentials):
+		i = 0
+	case ProblemOf(err).Status == http.StatusTooManyRequests:
+		i = 1
+	case ProblemOf(err).Status == http.StatusServiceUnavailable:
+		i = 2
+	}
+	m.refused[i].Add(1)
+}
+
+// Refused is how many sign-ins this node has refused, in the order of [RefusedReasons].
+func (m *Metrics) Refused() (list []int64) {
+	for i := range m.refused {
+		list = append(list, m.refused[i].Load())
+	}
+	return list
 }
 
 // Handler answers GET /metrics.

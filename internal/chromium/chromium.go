@@ -1,0 +1,149 @@
+// Package chromium looks at pages in a headless Chromium, for the tests of whoever serves pages: what they say to the
+// console, whom they ask, and what axe-core finds.
+package chromium
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"curfew/internal/need"
+)
+
+// Start starts a headless Chromium.
+func Start(t *testing.T) context.Context {
+	t.Helper()
+	program := need.Program(t, "chromium", "chromium")
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("force-color-profile", "srgb"))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// Tab is a page of the browser that notes what should not be.
+type Tab struct {
+	context.Context
+	origin string
+
+	mu       sync.Mutex
+	messages []string // of the console
+	foreign  []string // requests to other hosts
+}
+
+// NewTab opens a tab; what it loads comes from the origin alone.
+func NewTab(t *testing.T, browser context.Context, origin string) *Tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	b := &Tab{Context: ctx, origin: origin}
+	must(t, chromedp.Do(ctx))
+	must(t, chromedp.Listen(ctx, b.note))
+	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
+	must(t, err)
+	_, err = chromedp.Call(ctx, network.SetCacheDisabled, network.SetCacheDisabledParams{CacheDisabled: true})
+	must(t, err)
+	return b
+}
+
+func (b *Tab) note(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *runtime.EventConsoleAPICalled:
+		b.messages = append(b.messages, fmt.Sprintf("console.%s", e.Type))
+	case *runtime.EventExceptionThrown:
+		b.messages = append(b.messages, "exception: "+e.ExceptionDetails.Text)
+	case *log.EventEntryAdded:
+		b.messages = append(b.messages, string(e.Entry.Level)+": "+e.Entry.Text)
+	case *network.EventRequestWillBeSent:
+		if !strings.HasPrefix(e.Request.URL, b.origin+"/") && !strings.HasPrefix(e.Request.URL, "about:") {
+			b.foreign = append(b.foreign, e.Request.URL)
+		}
+	}
+}
+
+// Quiet fails if the page said something to the console, or asked another host for something.
+func (b *Tab) Quiet(t *testing.T) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.messages {
+		t.Errorf("console: %s", m)
+	}
+	for _, u := range b.foreign {
+		t.Errorf("a request to another host: %s", u)
+	}
+	b.messages, b.foreign = nil, nil
+}
+
+// Scripts turns JavaScript on or off.
+func (b *Tab) Scripts(t *testing.T, on bool) {
+	t.Helper()
+	_, err := chromedp.Call(b.Context, emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{Value: !on})
+	must(t, err)
+}
+
+// Look sets the colour scheme and the width.
+func (b *Tab) Look(t *testing.T, scheme string, width int64) {
+	t.Helper()
+	_, err := chromedp.Call(b.Context, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: scheme},
+			{Name: "prefers-reduced-motion", Value: "reduce"},
+		},
+	})
+	must(t, err)
+	must(t, chromedp.Do(b.Context, chromedp.EmulateViewport(width, 800)))
+}
+
+// Evaluate is what a script in the page finds.
+func Evaluate[T any](t *testing.T, b *Tab, script string, options ...chromedp.EvaluateOption) T {
+	t.Helper()
+	v, err := chromedp.Run(b.Context, chromedp.Evaluate[T](script, options...))
+	must(t, err)
+	return v
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Axe is the source of axe-core, the accessibility checker.
+func Axe(t *testing.T) string {
+	t.Helper()
+	_, file, _, _ := goruntime.Caller(0)
+	b, err := os.ReadFile(
+		filepath.Join(filepath.Dir(file), "..", "pages", "testdata", "node_modules", "axe-core", "axe.min.js"),
+	)
+	if err != nil {
+		t.Fatal("the pages are checked with axe-core: npm ci --prefix internal/pages/testdata --ignore-scripts")
+	}
+	return string(b)
+}
+
+// RunAxe is the script that checks a page; %s takes more options.
+const RunAxe = `axe.run(document, {resultTypes: ['violations'], %s}).then((r) => r.violations.map((v) =>
+	v.id + ' (' + v.help + '): ' +
+	v.nodes.map((n) => n.html + ' ' + n.any.map((a) => a.message).join(' ')).join(' | ')))`
