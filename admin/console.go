@@ -105,11 +105,15 @@ func (o *console) page(fn func(*visit) error) gin.HandlerFunc {
 	})
 }
 
-// action is [console.page] for a form.
+// action is [console.page] for a form. One that was shown to somebody else, because another admin has signed in in
+// another tab meanwhile, does nothing.
 func (o *console) action(fn func(*visit) error) gin.HandlerFunc {
 	return o.page(func(v *visit) (err error) {
 		if v.form, err = web.ReadPageForm(v.Context, "grants"); err != nil {
 			return err
+		}
+		if v.form.Get("session") != v.session.ID.String() {
+			return &web.PageError{Status: http.StatusConflict, Page: pages.Error{Code: "stale"}}
 		}
 		return fn(v)
 	})
@@ -204,7 +208,9 @@ func (v *visit) dropEmpty() {
 
 // base is what every page has: who is signed in, and what the form before it did.
 func (v *visit) base(q url.Values) (pages.Console, error) {
-	base := pages.Console{Admin: v.session.User.Username, API: v.api(), Notice: pages.Notice(q.Get("notice"))}
+	base := pages.Console{
+		Admin: v.session.User.Username, Session: v.session.ID.String(), API: v.api(), Notice: pages.Notice(q.Get("notice")),
+	}
 	seq, err := strconv.ParseInt(q.Get("receipt"), 10, 64)
 	if err != nil || seq <= 0 {
 		return base, nil

@@ -337,6 +337,30 @@ func TestConsole_Everyone(t *testing.T) {
 	})
 }
 
+// Ensure a form that was shown to one admin does nothing once another one has signed in in another tab.
+func TestConsole_TwoTabs(t *testing.T) {
+	forEachDB(t, func(t *testing.T, k *kit) {
+		_, b := k.admin("anna")
+		ben := k.user("ben")
+		g := k.signIn(ben, "settings", "203.0.113.1")
+		shown := hidden(b.page("/console/users/"+ben.ID.String(), "ben"))
+		if len(shown) < 2 || shown[0] != "session" || shown[1] != b.session() {
+			t.Fatalf("the forms do not say for whom they were shown: %q", shown)
+		}
+		_, other := k.admin("carl")
+		b.cookies = other.cookies
+		path := "/console/users/" + ben.ID.String() + "/end"
+		b.want(b.post(path, shown[:2]...), 409, "a form of anna's", "This page is too old")
+		b.want(b.post(path, "session", ""), 409, "a form of nobody's", "This page is too old")
+		if !k.alive(g) {
+			t.Fatal("somebody else's form signed the user out")
+		}
+		if b.post(path); k.alive(g) {
+			t.Fatal("the admin's own form did nothing")
+		}
+	})
+}
+
 // The console's cookie opens nothing but the console: not the public pages, no API of either listener.
 func TestConsole_CookieElsewhere(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {

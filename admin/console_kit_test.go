@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/base64"
 	"html"
 	"io"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"curfew/models"
 )
@@ -76,7 +79,22 @@ func (b *browser) post(path string, pairs ...string) *reply {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		form.Add(pairs[i], pairs[i+1])
 	}
+	if !form.Has("session") {
+		form.Set("session", b.session())
+	}
 	return b.do("POST", path, form)
+}
+
+// session is the id of the browser's session, as the forms of its pages say it. The cookie has it too: after the
+// version and the id of the secret.
+func (b *browser) session() string {
+	text, ok := strings.CutPrefix(b.cookies[consoleCookie], "curfew_bs_")
+	if !ok {
+		return ""
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	must(b.k.t, err)
+	return uuid.UUID(raw[5:21]).String()
 }
 
 func (b *browser) signIn(name, password string) *reply {

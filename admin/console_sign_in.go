@@ -104,9 +104,8 @@ func (o *console) signIn(c *gin.Context, form url.Values) error {
 	}
 	origin := web.Origin(c)
 	u, err := o.store.AuthenticateUser(c.Request.Context(), models.PasswordAttempt{
-		Username: form.Get(
-			"username",
-		), Password: form.Get("password"), IP: origin.IP, Agent: origin.UserAgent, DeviceID: name,
+		Username: form.Get("username"), Password: form.Get("password"), IP: web.LimitIP(c), ByProxy: origin.IP == "",
+		Agent: origin.UserAgent, DeviceID: name,
 	})
 	if err != nil {
 		return err
@@ -194,22 +193,17 @@ func (v *visit) askPassword(status int, back string, p *pages.Problem) error {
 	}
 	base.Problem = p
 	return v.site.Show(v.Context, status, pages.StepUp{
-		Console: base, Fields: []pages.Field{
-			{Name: fieldReturn, Value: ownPage(back)}, {Name: "device", Value: v.session.ID.String()},
-		},
+		Console: base, Fields: []pages.Field{{Name: fieldReturn, Value: ownPage(back)}},
 	})
 }
 
 // postStepUp checks the password of whoever is signed in: the session goes on, with a new cookie.
 func (v *visit) postStepUp() error {
 	back := v.form.Get(fieldReturn)
-	if v.form.Get("device") != v.session.ID.String() { // another admin signed in, in another tab
-		return v.askPassword(http.StatusConflict, back, &pages.Problem{Code: "stale"})
-	}
 	origin := web.Origin(v.Context)
 	u, err := v.store.AuthenticateUser(v.Request.Context(), models.PasswordAttempt{
-		Username: v.session.User.Username, Password: v.form.Get("password"), IP: origin.IP, Agent: origin.UserAgent,
-		DeviceID: v.session.ID,
+		Username: v.session.User.Username, Password: v.form.Get("password"), IP: web.LimitIP(v.Context),
+		ByProxy: origin.IP == "", Agent: origin.UserAgent, DeviceID: v.session.ID,
 	})
 	if err == nil && u.ID != v.session.UserID {
 		err = models.ErrCredentials

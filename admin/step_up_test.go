@@ -64,7 +64,7 @@ func TestConsole_StepUp(t *testing.T) {
 			"not your current password",
 		)
 		b.want(
-			b.post("/console/step-up", "return", user, "device", uuid.NewString(), "password", testPassword),
+			b.post("/console/step-up", "return", user, "session", uuid.NewString(), "password", testPassword),
 			409,
 			"another session",
 		)

@@ -102,6 +102,7 @@ var wrongValues = []struct{ variable, says string }{
 	{"TRUSTED_PROXIES=everybody", "addresses or prefixes"},
 	{"TRUSTED_PROXIES=10.0.0.0/33", "addresses or prefixes"},
 	{"TRUSTED_PROXIES=10.0.0.1,fe80::1%eth0", "zone"},
+	{"OUTBOUND_ALLOW=10.0.0.0/33", "CIDR"},
 	{"TLS_CERT=cert.pem", "both or none"},
 	{"TLS_KEY=key.pem", "both or none"},
 	{"LOG_LEVEL=loud", "debug, info, warn or error"},

@@ -15,14 +15,15 @@ import (
 func TestDependencies(t *testing.T) {
 	store := []string{"curfew/models", "curfew/internal/password"}
 	shown := append(slices.Clip(store), "curfew/internal/view")
-	listener := append(slices.Clip(shown), "curfew/internal/web")
+	paged := append(slices.Clip(shown), "curfew/internal/pages")
+	listener := append(slices.Clip(paged), "curfew/internal/web")
 	for pkg, allowed := range map[string][]string{
 		"curfew/internal/password": {},
 		"curfew/models":            {"curfew/internal/password"},
 		"curfew/internal/view":     store,
 		"curfew/internal/revlog":   shown,
-		"curfew/internal/web":      shown,
-		"curfew/server":            append(slices.Clip(listener), "curfew/internal/revlog", "curfew/internal/pages"),
+		"curfew/internal/web":      paged,
+		"curfew/server":            append(slices.Clip(listener), "curfew/internal/revlog"),
 		"curfew/internal/notify":   store,
 		"curfew/admin":             append(slices.Clip(listener), "curfew/internal/notify"),
 		"curfew/verify":            {},

@@ -10,6 +10,7 @@ import (
 // Console is what every page of the console has. Its pages live below /console/ on the admin listener.
 type Console struct {
 	Admin   string // who is signed in
+	Session string // the browser session: each form says for whom it was shown
 	API     string // the admin listener's address for the curl lines: http://127.0.0.1:8081
 	Receipt *Receipt
 	Notice  Notice
