@@ -127,6 +127,19 @@ func (sp specification) model() porcupine.Model {
 	}
 }
 
+// count is how many devices a sign-out answers that it ended.
+func (s *worldState) count(in operation) (n int) {
+	for i, d := range s.Devices {
+		if d.Live && (in.Of == actSignOutUser || (in.Of == actSignOut) == (i == in.Slot)) {
+			n++
+		}
+	}
+	if d := s.Devices[in.Slot]; s.Session.Live && (in.Of == actSignOutUser || in.Of == actSignOutRest && !d.Child) {
+		n++
+	}
+	return n
+}
+
 // step tells whether the outcome is right for the state, and gives the next state.
 func (sp specification) step(s worldState, in operation, out outcome) (bool, worldState) {
 	if out.Verdict == lost { // it may have happened here; that it never did is the place at the very end
@@ -169,16 +182,7 @@ func (sp specification) step(s worldState, in operation, out outcome) (bool, wor
 		d.Live = false
 		return d.Exists, s
 	case actCount:
-		n := 0
-		for i, d := range s.Devices {
-			if d.Live && (in.Of == actSignOutUser || (in.Of == actSignOut) == (i == in.Slot)) {
-				n++
-			}
-		}
-		if s.Session.Live && (in.Of == actSignOutUser || in.Of == actSignOutRest && !d.Child) {
-			n++
-		}
-		return out.Count == n, s
+		return out.Count == s.count(in), s
 	case actRevokeToken:
 		s.revokeToken(in)
 	case actSignOutRest:

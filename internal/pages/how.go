@@ -23,16 +23,7 @@ func how(api, action string, values ...string) (lines, error) {
 		return ""
 	}
 	path := url.PathEscape(arg(0))
-	request := func(method, address string, body ...string) string {
-		line := `curl -H "Authorization: Bearer $TOKEN"`
-		if method != "GET" {
-			line += " -X " + method
-		}
-		if len(body) > 0 {
-			line += " --json " + quote(body[0])
-		}
-		return line + " " + quote(strings.TrimSuffix(api, "/")+address)
-	}
+	request := func(method, address string, body ...string) string { return curl(api, method, address, body...) }
 	out := lines{ID: "how-" + strings.ReplaceAll(action, ".", "-")}
 	switch action {
 	case "device.end":
@@ -97,6 +88,18 @@ func how(api, action string, values ...string) (lines, error) {
 		return out, fmt.Errorf("no lines for %q", action)
 	}
 	return out, nil
+}
+
+// curl is a request to the admin API.
+func curl(api, method, address string, body ...string) string {
+	line := `curl -H "Authorization: Bearer $TOKEN"`
+	if method != "GET" {
+		line += " -X " + method
+	}
+	if len(body) > 0 {
+		line += " --json " + quote(body[0])
+	}
+	return line + " " + quote(strings.TrimSuffix(api, "/")+address)
 }
 
 // howList are the lines for a list with its filter.
