@@ -193,6 +193,8 @@ func (d *demoSecrets) explain(w io.Writer, at places) {
   admin   %[6]s, password %[7]s
   client  %[8]s (public, for sign-in), %[12]s (public, for the demo's page), %[9]s (secret %[10]s, for resource servers)
 
+Pages: %[1]s/account (your devices, as %[4]s) and %[2]s/console/ (everybody's, as %[6]s).
+
 An app to click through. Start it in another terminal, in the folder of the source:
 
   CURFEW_DEMO_ISSUER=%[1]s CURFEW_DEMO_CLIENT_ID=%[9]s CURFEW_DEMO_CLIENT_SECRET=%[10]s CURFEW_DEMO_WEB_CLIENT_ID=%[12]s CURFEW_DEMO_ADDR=%[13]s go run -tags nomsgpack ./cmd/curfew-demo
