@@ -137,9 +137,10 @@ func TestIsolation_Races(t *testing.T) {
 				}
 			}
 			var mu sync.Mutex
+			newest := got[0].RefreshToken
 			for range 3 {
 				wg.Go(func() {
-					for token := got[0].RefreshToken; ; {
+					for token := newest; ; {
 						g, err := k.refresh(token)
 						if err != nil {
 							if !errors.Is(err, ErrRefreshTokenInvalid) && !errors.Is(err, ErrRefreshTokenReused) {
