@@ -159,12 +159,13 @@ func (s *Server) receipt(ctx context.Context, out *models.SignOut) *pages.Receip
 	} else {
 		wait = time.Nanosecond
 	}
-	applied := view.NewSignOut(ctx, s.store, out, wait).Applied
+	shown := view.NewSignOut(ctx, s.store, out, wait)
+	applied := shown.Applied
 	if applied == nil {
 		return nil
 	}
 	return &pages.Receipt{
 		Seq: out.Revocation.Seq, Devices: out.Count, Subscribers: applied.Subscribers, Acknowledged: applied.Acknowledged,
-		Slowest: milliseconds(applied.SlowestMS), Until: out.Revocation.ExpiresAt.Time(),
+		Slowest: milliseconds(applied.SlowestMS), Told: (*pages.Told)(shown.Told), Until: out.Revocation.ExpiresAt.Time(),
 	}
 }

@@ -90,8 +90,12 @@ func TestSignOut_Receipt(t *testing.T) {
 		}
 		ack() // it is live for half a minute, and applies nothing
 		b.newCode("app")
+		if _, _, err := k.store.CreateWebhook(t.Context(), "https://hook.example", nil, models.Actor{}); err != nil {
+			t.Fatal(err)
+		}
 		a = b.submit(b.get("/sign-out"), "choice", "out")
 		k.wantPage("one is missing", a, 200, `class="receipt"`)
+		k.wantText("somebody is to be told", a, "0 of 1 app told so far")
 		if text := string(a.body); strings.Contains(text, "slow") || strings.Contains(text, `href=""`) {
 			t.Errorf("%s", text)
 		}
