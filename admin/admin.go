@@ -76,7 +76,7 @@ func (a *Admin) addConsole(cfg Config) error {
 		return err
 	}
 	a.console = &console{
-		store: cfg.Store, metrics: cfg.Metrics, site: site, url: cfg.URL, stepUp: cfg.StepUp,
+		store: cfg.Store, metrics: cfg.Metrics, notifier: cfg.Notifier, site: site, url: cfg.URL, stepUp: cfg.StepUp,
 		history: newHistory(cfg.Store, cfg.Metrics, cfg.Version),
 	}
 	a.console.routes(a.engine)

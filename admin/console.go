@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"curfew/internal/notify"
 	"curfew/internal/pages"
 	"curfew/internal/view"
 	"curfew/internal/web"
@@ -22,12 +23,13 @@ const consoleHome = "/console/"
 
 // console are the admin's pages.
 type console struct {
-	store   *models.Store
-	metrics *web.Metrics
-	site    *web.Site
-	url     string        // how people reach the listener; empty: as the browser does
-	stepUp  time.Duration // after which the password is asked for again; 0: never
-	history *history
+	store    *models.Store
+	metrics  *web.Metrics
+	notifier *notify.Notifier
+	site     *web.Site
+	url      string        // how people reach the listener; empty: as the browser does
+	stepUp   time.Duration // after which the password is asked for again; 0: never
+	history  *history
 }
 
 // visit is a request of an admin who is signed in.
@@ -83,6 +85,13 @@ func (o *console) routes(e *gin.Engine) {
 
 	g.GET("/followers", o.page((*visit).followers))
 	g.POST("/followers/forget", o.action((*visit).forgetFollower))
+	g.GET("/receivers", o.page((*visit).receivers))
+	g.POST("/receivers", o.action(again((*visit).createWebhook)))
+	g.GET("/receivers/new", o.page(again((*visit).newWebhook)))
+	g.GET("/receivers/:id", o.page((*visit).receiver))
+	g.POST("/receivers/:id/test", o.action((*visit).testWebhook))
+	g.POST("/receivers/:id/secret", o.action(again((*visit).rotateWebhook)))
+	g.POST("/receivers/:id/delete", o.action((*visit).deleteWebhook))
 	g.GET("/revocations", o.page((*visit).revocations))
 	g.GET("/revocations/:seq", o.page((*visit).revocation))
 	g.GET("/revocations/:seq/receipt", o.page((*visit).receiptState))
@@ -109,7 +118,7 @@ func (o *console) page(fn func(*visit) error) gin.HandlerFunc {
 // another tab meanwhile, does nothing.
 func (o *console) action(fn func(*visit) error) gin.HandlerFunc {
 	return o.page(func(v *visit) (err error) {
-		if v.form, err = web.ReadPageForm(v.Context, "grants"); err != nil {
+		if v.form, err = web.ReadPageForm(v.Context, "grants", "types"); err != nil {
 			return err
 		}
 		if v.form.Get("session") != v.session.ID.String() {
@@ -141,7 +150,7 @@ func formPage(path string, form url.Values) string {
 		return withQuery("/console/devices/end", filterPairs(form)...)
 	case "/console/everyone":
 		return path
-	case "/console/users", "/console/clients":
+	case "/console/users", "/console/clients", "/console/receivers":
 		return path + "/new"
 	}
 	parts := strings.Split(path, "/") // /console/users/ID/password

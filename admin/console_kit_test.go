@@ -175,7 +175,8 @@ func (k *kit) state() string {
 	must(k.t, k.store.DB().QueryRowContext(k.t.Context(), `SELECT CAST((SELECT count(*) FROM devices) AS TEXT) || ' ' ||
 		CAST((SELECT count(*) FROM users) AS TEXT) || ' ' || CAST((SELECT sum(updated_at) FROM users) AS TEXT) || ' ' ||
 		CAST((SELECT sum(version) FROM clients) AS TEXT) || ' ' || CAST((SELECT last_seq FROM realm) AS TEXT) || ' ' ||
-		CAST((SELECT count(*) FROM subscribers) AS TEXT)`).Scan(&text))
+		CAST((SELECT count(*) FROM subscribers) AS TEXT) || ' ' ||
+		CAST((SELECT count(*) FROM receivers) AS TEXT)`).Scan(&text))
 	return text
 }
 
@@ -187,3 +188,12 @@ func (k *kit) exec(statement string) {
 
 // age makes it look as if all passwords were given long ago.
 func (k *kit) age() { k.exec(`UPDATE devices SET auth_at = auth_at - 3600000000`) }
+
+// there fills the parameters of the console's routes with what is there: a user, a device, and a webhook that it makes.
+func (k *kit) there(u *models.User, g *models.Grant) *strings.Replacer {
+	k.t.Helper()
+	hook, _, err := k.store.CreateWebhook(k.t.Context(), "https://everyone/", nil, setup)
+	must(k.t, err)
+	return strings.NewReplacer("users/:id", "users/"+u.ID.String(), "clients/:id", "clients/web",
+		"receivers/:id", "receivers/"+hook.ID.String(), ":id", g.DeviceID.String(), ":seq", "1")
+}

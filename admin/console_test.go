@@ -94,30 +94,21 @@ func TestConsole_EveryRoute_Closed(t *testing.T) {
 		made := k.browser()
 		made.cookies[consoleCookie] = "curfew_bs_AAAA"
 		g := k.signIn(ben, "settings", "203.0.113.1")
-		fill := strings.NewReplacer(
-			"users/:id",
-			"users/"+ben.ID.String(),
-			"clients/:id",
-			"clients/web",
-			":id",
-			g.DeviceID.String(),
-			":seq",
-			"1",
-		)
+		fill := k.there(ben, g)
 		before := k.state()
 		for name, b := range map[string]*browser{
 			"no cookie": k.browser(), "a user's cookie under its name": theirs, "a user's value": users, "a copy after sign-out": copied,
 			"after a password change": changedCookie, "of who was an admin": wasCookie, "without the flag": silentCookie, "made up": made,
 		} {
-			for _, r := range k.adm.Routes() {
-				if !strings.HasPrefix(r.Path, "/console/") || strings.HasPrefix(r.Path, "/console/sign-") {
-					continue
+			k.each("/console/", fill, func(method, path string) {
+				if strings.HasPrefix(path, "/console/sign-") {
+					return
 				}
-				if a := b.do(r.Method, fill.Replace(r.Path), url.Values{"confirm": {"everyone"}}); a.status != 303 ||
+				if a := b.do(method, path, url.Values{"confirm": {"everyone"}}); a.status != 303 ||
 					!strings.HasPrefix(a.header.Get("Location"), "/console/sign-in") || a.body != "" {
-					t.Errorf("%s: %s %s: %d %s", name, r.Method, r.Path, a.status, a.body)
+					t.Errorf("%s: %s %s: %d %s", name, method, path, a.status, a.body)
 				}
-			}
+			})
 		}
 		if after := k.state(); after != before {
 			t.Errorf("something changed: %s, was %s", after, before)
@@ -138,22 +129,10 @@ func TestConsole_EveryRoute_FromElsewhere(t *testing.T) {
 			setup,
 		)
 		must(t, err)
-		fill := strings.NewReplacer(
-			"users/:id",
-			"users/"+u.ID.String(),
-			"clients/:id",
-			"clients/web",
-			":id",
-			g.DeviceID.String(),
-			":seq",
-			"1",
-		)
+		fill := k.there(u, g)
 		before := k.state()
-		for _, r := range k.adm.Routes() {
-			path := fill.Replace(r.Path)
-			switch {
-			case !strings.HasPrefix(r.Path, "/console/"):
-			case r.Method == "POST":
+		k.each("/console/", fill, func(method, path string) {
+			if method == "POST" {
 				for _, from := range []map[string]string{
 					{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.test"},
 					{"Sec-Fetch-Site": "same-site"},
@@ -165,16 +144,16 @@ func TestConsole_EveryRoute_FromElsewhere(t *testing.T) {
 					other.headers = from
 					other.want(other.post(path, "confirm", "everyone"), 403, path, "Another site tried to act for you")
 				}
-			default:
-				a := b.get(path)
-				csp := a.header.Get("Content-Security-Policy")
-				if a.header.Get("X-Frame-Options") != "DENY" || !strings.Contains(csp, "frame-ancestors 'none'") ||
-					!strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") ||
-					a.header.Get("Cache-Control") != "no-store" {
-					t.Errorf("%s: %v", path, a.header)
-				}
+				return
 			}
-		}
+			a := b.get(path)
+			csp := a.header.Get("Content-Security-Policy")
+			if a.header.Get("X-Frame-Options") != "DENY" || !strings.Contains(csp, "frame-ancestors 'none'") ||
+				!strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") ||
+				a.header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s: %v", path, a.header)
+			}
+		})
 		if after := k.state(); after != before {
 			t.Errorf("something changed: %s, was %s", after, before)
 		}

@@ -12,10 +12,10 @@ import (
 
 // What holds for every route is asked of every route, so that a new one is asked too.
 
-// each calls fn with every route of the admin API, its parameters filled in.
-func (k *kit) each(fill *strings.Replacer, fn func(method, path string)) {
+// each calls fn with every route below a path, its parameters filled in.
+func (k *kit) each(below string, fill *strings.Replacer, fn func(method, path string)) {
 	for _, r := range k.adm.Routes() {
-		if strings.HasPrefix(r.Path, "/admin/") {
+		if strings.HasPrefix(r.Path, below) {
 			fn(r.Method, fill.Replace(r.Path))
 		}
 	}
@@ -36,7 +36,7 @@ func TestEveryRoute_BadQuery(t *testing.T) {
 			"clients/:id", "clients/web", "users/:id", "users/"+u.ID.String(), ":id", g.DeviceID.String(), ":seq", "1",
 			":client_id", "web", ":name", "rs",
 		)
-		k.each(there, func(method, path string) {
+		k.each("/admin/", there, func(method, path string) {
 			for _, query := range []string{
 				"dry-run=true", "nothing=1", "a=%ff", "%zz", "a=1&a=2", "=", "wait=1s&wait=1s", "wait=%00",
 			} {
@@ -196,7 +196,7 @@ func TestEveryRoute_DatabaseAway(t *testing.T) {
 				t.Errorf("%s %s without the database: %d %s", method, path, a.status, a.body)
 			}
 		}
-		k.each(unknown(), check)
+		k.each("/admin/", unknown(), check)
 		check("GET", "/readyz")
 		k.want(503, "HEAD", "/readyz", "")
 		k.want(200, "GET", "/healthz", "")

@@ -17,12 +17,13 @@ func TestConsole_StepUp(t *testing.T) {
 		u, b := k.admin("anna")
 		ben := k.user("ben")
 		g := k.signIn(ben, "settings", "203.0.113.1")
-		user := "/console/users/" + ben.ID.String()
+		user, hook := "/console/users/"+ben.ID.String(), k.there(ben, g).Replace("/console/receivers/:id")
 		k.age()
 		before := k.state()
 		for path, back := range map[string]string{
 			"/console/devices/end?ip=203.0.113.1": "/console/devices/end?ip=203.0.113.1", "/console/everyone": "/console/everyone",
 			"/console/users/new": "/console/users/new", "/console/clients/new": "/console/clients/new",
+			"/console/receivers/new": "/console/receivers/new",
 		} {
 			b.want(b.get(path), 303, path)
 			if to := b.get(path).header.Get("Location"); to != "/console/step-up?"+(url.Values{"return": {back}}).Encode() {
@@ -33,6 +34,7 @@ func TestConsole_StepUp(t *testing.T) {
 			user + "/password": user, user + "/admin": user, user + "/delete": user, "/console/users": "/console/users/new",
 			"/console/clients": "/console/clients/new", "/console/clients/web": "/console/clients/web",
 			"/console/clients/ops/secret": "/console/clients/ops", "/console/clients/web/end": "/console/clients/web",
+			"/console/receivers": "/console/receivers/new", hook + "/secret": hook,
 			"/console/clients/ops/delete": "/console/clients/ops", "/console/everyone": "/console/everyone",
 			"/console/devices/end": "/console/devices/end?ip=203.0.113.1",
 		} {

@@ -48,7 +48,7 @@ func (a *Admin) getWebhook(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.store.GetReceiverState(c.Request.Context(), id)
+	found, err := a.store.GetReceiverState(c.Request.Context(), models.ReceiverWebhook, id)
 	if err != nil {
 		return err
 	}

@@ -329,14 +329,17 @@ func (s *Store) ListReceivers(ctx context.Context, kind string) (list []Receiver
 	return list, err
 }
 
-// GetReceiverState is a webhook with what is left to tell it.
-func (s *Store) GetReceiverState(ctx context.Context, id uuid.UUID) (*ReceiverState, error) {
-	r, err := s.GetWebhook(ctx, id)
+// GetReceiverState is a receiver of a kind, or of any for the empty one, with what is left to tell it.
+func (s *Store) GetReceiverState(ctx context.Context, kind string, id uuid.UUID) (*ReceiverState, error) {
+	var state ReceiverState
+	err := s.read(ctx, func(tx *gorm.DB) error {
+		return s.raw(tx, `SELECT w.*, {now} AS now FROM receivers w WHERE w.id = @id AND (@kind = '' OR w.kind = @kind)`,
+			args{"id": id, "kind": kind}).Take(&state).Error
+	})
 	if err != nil {
 		return nil, err
 	}
-	state := &ReceiverState{Receiver: *r}
-	return state, s.howFarBehind(ctx, state)
+	return &state, s.howFarBehind(ctx, &state)
 }
 
 func (s *Store) howFarBehind(ctx context.Context, r *ReceiverState) error {

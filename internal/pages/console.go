@@ -321,6 +321,14 @@ type ConsoleRevocation struct {
 	Confirmations []Confirmation
 }
 
+// Told is who had to be told of it; nil for nobody.
+func (p ConsoleRevocation) Told() *Told {
+	if p.Receipt == nil {
+		return nil
+	}
+	return p.Receipt.Told
+}
+
 func (p ConsoleRevocation) frame() frame { return p.page("console-revocation", "revocations") }
 
 // AuditRow is an event of the audit log.

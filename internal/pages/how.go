@@ -13,93 +13,77 @@ type lines struct {
 	Curl, Curfew string
 }
 
-// how are the lines for an action: its request to the admin API and its command. Whatever comes from outside is quoted
-// for the shell.
-func how(api, action string, values ...string) (lines, error) {
-	arg := func(i int) string {
-		if i < len(values) {
-			return values[i]
-		}
-		return ""
-	}
-	path := url.PathEscape(arg(0))
-	request := func(method, address string, body ...string) string { return curl(api, method, address, body...) }
-	out := lines{ID: "how-" + strings.ReplaceAll(action, ".", "-")}
-	switch action {
-	case "device.end":
-		out.ID += "-" + arg(0)
-		out.Curl = request("DELETE", "/admin/devices/"+path+"?wait=1s")
-		out.Curfew = "curfew device revoke " + quote(arg(0))
-	case "device.rename":
-		out.Curl = request("PATCH", "/admin/devices/"+path, object("name", arg(1)))
-		out.Curfew = "curfew device rename " + quote(arg(0)) + " " + quote(arg(1))
-	case "everyone.end":
-		out.Curl = request("DELETE", "/admin/devices?confirm=everyone&wait=1s")
-		out.Curfew = "curfew revoke everyone"
-	case "user.end":
-		out.Curl = request("DELETE", "/admin/users/"+path+"/devices?wait=1s")
-		out.Curfew = "curfew revoke user " + quote(arg(1))
-	case "user.disable":
-		out.Curl = request("PATCH", "/admin/users/"+path, `{"disabled":true}`)
-		out.Curfew = "curfew user disable " + quote(arg(1))
-	case "user.enable":
-		out.Curl = request("PATCH", "/admin/users/"+path, `{"disabled":false}`)
-		out.Curfew = "curfew user enable " + quote(arg(1))
-	case "user.admin":
-		out.Curl = request("PATCH", "/admin/users/"+path, `{"admin":true}`)
-		out.Curfew = "curfew user admin --on " + quote(arg(1))
-	case "user.no_admin":
-		out.Curl = request("PATCH", "/admin/users/"+path, `{"admin":false}`)
-		out.Curfew = "curfew user admin --off " + quote(arg(1))
-	case "user.password":
-		out.Curl = request("PATCH", "/admin/users/"+path, "@-")
-		out.Curfew = "curfew user passwd --password-stdin " + quote(arg(1))
-	case "user.delete":
-		out.Curl = request("DELETE", "/admin/users/"+path+"?wait=1s")
-		out.Curfew = "curfew user delete " + quote(arg(1))
-	case "user.new":
-		out.Curl = request("POST", "/admin/users", "@-")
-		out.Curfew = "curfew user add --password-stdin NAME"
-	case "client.new":
-		out.Curl = request("POST", "/admin/clients", "@-")
-		out.Curfew = "curfew client add ID --grants authorization_code,refresh_token"
-	case "client.set":
-		out.Curl = request("PATCH", "/admin/clients/"+path, "@-")
-		out.Curfew = "curfew client set " + quote(arg(0))
-	case "client.secret":
-		out.Curl = request("POST", "/admin/clients/"+path+"/secret")
-		out.Curfew = "curfew client secret " + quote(arg(0))
-	case "client.end":
-		out.Curl = request("DELETE", "/admin/clients/"+path+"/devices?wait=1s")
-		out.Curfew = "curfew revoke client " + quote(arg(0))
-	case "client.delete":
-		out.Curl = request("DELETE", "/admin/clients/"+path+"?wait=1s")
-		out.Curfew = "curfew client delete " + quote(arg(0))
-	case "follower.forget":
-		out.ID += fmt.Sprintf("-%s-%s", arg(0), arg(1))
-		out.Curl = request("DELETE", "/admin/subscribers/"+path+"/"+url.PathEscape(arg(1)))
-	case "clients":
-		out.Curl, out.Curfew = request("GET", "/admin/clients"), "curfew client list"
-	case "followers":
-		out.Curl = request("GET", "/admin/subscribers")
-	case "revocation":
-		out.Curl = request("GET", "/admin/revocations/"+path)
-	default:
-		return out, fmt.Errorf("no lines for %q", action)
-	}
-	return out, nil
+// ways are the actions: the request to the admin API, and the command, which is empty where there is none. $1 and $2 are
+// what the action is about. Of those that stand on a page many times the element is named by them too.
+var ways = map[string]struct {
+	method, path, body, command string
+	many                        bool
+}{
+	"device.end":    {"DELETE", "/admin/devices/$1?wait=1s", "", "curfew device revoke $1", true},
+	"device.rename": {"PATCH", "/admin/devices/$1", `{"name":$2}`, "curfew device rename $1 $2", false},
+	"everyone.end":  {"DELETE", "/admin/devices?confirm=everyone&wait=1s", "", "curfew revoke everyone", false},
+
+	"user.new":      {"POST", "/admin/users", "@-", "curfew user add --password-stdin NAME", false},
+	"user.end":      {"DELETE", "/admin/users/$1/devices?wait=1s", "", "curfew revoke user $2", false},
+	"user.disable":  {"PATCH", "/admin/users/$1", `{"disabled":true}`, "curfew user disable $2", false},
+	"user.enable":   {"PATCH", "/admin/users/$1", `{"disabled":false}`, "curfew user enable $2", false},
+	"user.admin":    {"PATCH", "/admin/users/$1", `{"admin":true}`, "curfew user admin --on $2", false},
+	"user.no_admin": {"PATCH", "/admin/users/$1", `{"admin":false}`, "curfew user admin --off $2", false},
+	"user.password": {"PATCH", "/admin/users/$1", "@-", "curfew user passwd --password-stdin $2", false},
+	"user.delete":   {"DELETE", "/admin/users/$1?wait=1s", "", "curfew user delete $2", false},
+
+	"clients": {"GET", "/admin/clients", "", "curfew client list", false},
+	"client.new": {
+		"POST", "/admin/clients", "@-", "curfew client add ID --grants authorization_code,refresh_token", false,
+	},
+	"client.set":    {"PATCH", "/admin/clients/$1", "@-", "curfew client set $1", false},
+	"client.secret": {"POST", "/admin/clients/$1/secret", "", "curfew client secret $1", false},
+	"client.end":    {"DELETE", "/admin/clients/$1/devices?wait=1s", "", "curfew revoke client $1", false},
+	"client.delete": {"DELETE", "/admin/clients/$1?wait=1s", "", "curfew client delete $1", false},
+
+	"followers":       {"GET", "/admin/subscribers", "", "", false},
+	"follower.forget": {"DELETE", "/admin/subscribers/$1/$2", "", "", true},
+
+	"receivers":      {"GET", "/admin/receivers", "", "curfew webhook list", false},
+	"webhook":        {"GET", "/admin/webhooks/$1", "", "curfew webhook list", false},
+	"webhook.new":    {"POST", "/admin/webhooks", `{"url":"URL"}`, "curfew webhook add URL", false},
+	"webhook.test":   {"POST", "/admin/webhooks/$1/test", "", "curfew webhook test $1", false},
+	"webhook.rotate": {"POST", "/admin/webhooks/$1/secret", "", "curfew webhook rotate $1", false},
+	"webhook.delete": {"DELETE", "/admin/webhooks/$1", "", "curfew webhook delete $1", false},
+
+	"revocation": {"GET", "/admin/revocations/$1", "", "", false},
 }
 
-// curl is a request to the admin API.
-func curl(api, method, address string, body ...string) string {
-	line := `curl -H "Authorization: Bearer $TOKEN"`
-	if method != "GET" {
-		line += " -X " + method
+// how are the lines for an action, with what it is about. Whatever comes from outside is quoted for the shell.
+func how(api, action string, values ...string) (lines, error) {
+	way, ok := ways[action]
+	if !ok {
+		return lines{}, fmt.Errorf("no lines for %q", action)
 	}
-	if len(body) > 0 {
-		line += " --json " + quote(body[0])
+	fill := func(text string, quoted func(string) string) string {
+		pairs := make([]string, 0, 4)
+		for i, place := range []string{"$1", "$2"} {
+			value := ""
+			if i < len(values) {
+				value = values[i]
+			}
+			pairs = append(pairs, place, quoted(value))
+		}
+		return strings.NewReplacer(pairs...).Replace(text)
 	}
-	return line + " " + quote(strings.TrimSuffix(api, "/")+address)
+	out := lines{ID: "how-" + strings.ReplaceAll(action, ".", "-"), Curfew: fill(way.command, quote)}
+	if way.many {
+		out.ID += "-" + strings.Join(values, "-")
+	}
+	out.Curl = `curl -H "Authorization: Bearer $TOKEN"`
+	if way.method != "GET" {
+		out.Curl += " -X " + way.method
+	}
+	if way.body != "" {
+		out.Curl += " --json " + quote(fill(way.body, jsonString))
+	}
+	out.Curl += " " + quote(strings.TrimSuffix(api, "/")+fill(way.path, url.PathEscape))
+	return out, nil
 }
 
 // howList are the lines for a list with its filter.
@@ -133,10 +117,11 @@ func flags(v url.Values, names ...string) (out string) {
 	return out
 }
 
-func object(name, value string) string {
-	b, err := json.Marshal(map[string]string{name: value})
+// jsonString is a string in a request's body.
+func jsonString(s string) string {
+	b, err := json.Marshal(s)
 	if err != nil {
-		return "{}"
+		return `""`
 	}
 	return string(b)
 }

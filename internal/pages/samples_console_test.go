@@ -100,7 +100,25 @@ func consoleSamples() []sample {
 			BuiltIn: true, Created: ago(400 * day), Changed: ago(400 * day),
 		}},
 		{"console-followers", ConsoleFollowers{Console: c, Last: 4712, Followers: sampleFollowers()}},
+		{"console-receivers", ConsoleReceivers{Console: c, Receivers: sampleReceivers()}},
+		{"console-receivers-none", ConsoleReceivers{Console: c}},
+		{"console-webhook-new", ConsoleWebhookNew{
+			Console: with(func(c *Console) { c.Problem = &Problem{Code: "invalid", Detail: "webhook URL: it needs a host"} }),
+			URL:     "https://",
+			Types:   []Choice{{"device.signed_in", true}, {"user.signed_out", true}, {"something.new", false}},
+		}},
+		{"console-receiver", ConsoleReceiver{
+			Console: c, Receiver: sampleReceivers()[0], Secret: "whsec_Yl0xY3m2Cw1M0mS6kq8F1uBqkCwGJd3E0eK5u7nVt9Q=",
+			Test: &WebhookAnswer{true, "204 No Content", 38 * time.Millisecond},
+		}},
+		{"console-receiver-failing", ConsoleReceiver{
+			Console: c, Receiver: sampleReceivers()[1],
+			Test: &WebhookAnswer{false, "503 Service Unavailable", 1200 * time.Millisecond},
+		}},
+		{"console-receiver-logout", ConsoleReceiver{Console: c, Receiver: sampleReceivers()[2]}},
+		{"console-receiver-ending", ConsoleReceiver{Console: c, Receiver: sampleReceivers()[3]}},
 		{"console-revocations", ConsoleRevocations{Console: c, Revocations: sampleRevocations(), Next: "abc"}},
+		{"console-revocation-untold", ConsoleRevocation{Console: c, Revocation: sampleRevocations()[0]}},
 		{
 			"console-revocation",
 			ConsoleRevocation{
@@ -198,6 +216,30 @@ func sampleFollowers() []FollowerRow {
 		{"api", "orders-eu-1", true, 4712, ago(40 * time.Minute), 0, 18 * time.Millisecond},
 		{"api", "orders-eu-2", true, 4711, ago(5 * hour), 1, 21 * time.Millisecond},
 		{"reports", "nightly", false, 3200, ago(9 * day), 1512, 0},
+	}
+}
+
+func sampleReceivers() []ReceiverRow {
+	return []ReceiverRow{
+		{
+			ID: "019a0000-0000-7000-8000-0000000000a1", Kind: "webhook", URL: "https://hooks.example/curfew",
+			Created: ago(90 * day), LastTry: ago(12 * time.Minute), LastAnswer: "204 No Content", Told: 18204,
+		},
+		{
+			ID: "019a0000-0000-7000-8000-0000000000a2", Kind: "webhook",
+			URL:   "https://billing.internal.example:8443/hooks/4f1c2d3e5a6b7c8d9e0f4f1c2d3e5a6b7c8d9e0f",
+			Types: []string{"user.signed_out", "everyone.signed_out"}, Created: ago(400 * day), LastTry: ago(4 * time.Minute),
+			LastAnswer: "503 Service Unavailable", FailingSince: ago(7 * hour), NextTry: clock.Add(11 * time.Minute), Tries: 23,
+			Behind: 1000, More: true, BehindSince: ago(7 * hour), Told: 911, Dropped: 12,
+		},
+		{
+			ID: "019a0000-0000-7000-8000-0000000000a3", Kind: "logout", URL: "https://orders.example/backchannel",
+			ClientID: "orders", Created: ago(3 * day), Behind: 1, BehindSince: ago(2 * time.Second),
+		},
+		{
+			ID: "019a0000-0000-7000-8000-0000000000a4", Kind: "logout", URL: "https://films.example/logout", ClientID: "films",
+			Created: ago(200 * day), LastTry: ago(day), LastAnswer: "200 OK", Told: 88, Ending: true,
+		},
 	}
 }
 

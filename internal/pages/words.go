@@ -17,7 +17,7 @@ func (p *Pages) funcs(l *language) template.FuncMap {
 	return template.FuncMap{
 		"t":        l.text,
 		"has":      l.has,
-		"number":   l.number,
+		"number":   l.value,
 		"ago":      func(t time.Time) template.HTML { return l.timeElement(t, l.ago(p.now(), t)) },
 		"at":       func(t time.Time) template.HTML { return l.timeElement(t, l.moment(t)) },
 		"date":     func(t time.Time) template.HTML { return l.timeElement(t, l.date(t)) },
