@@ -232,6 +232,14 @@ func (v *visit) base(q url.Values) (pages.Console, error) {
 	return base, err
 }
 
+// orBase is [visit.base] of a query that could be read.
+func (v *visit) orBase(q url.Values, err error) (pages.Console, error) {
+	if err != nil {
+		return pages.Console{}, err
+	}
+	return v.base(q)
+}
+
 // api is the listener's address, for the lines of curl.
 func (v *visit) api() string {
 	if v.url != "" {
@@ -284,6 +292,23 @@ func (v *visit) withProblem(err error, show func(status int, p *pages.Problem) e
 		v.Header("Retry-After", web.RetryAfter(p.RetryAfter))
 	}
 	return show(status, p)
+}
+
+// list shows a page of a list, which fill asks the store for. What is wrong with its filter is said on it.
+func (v *visit) list(
+	page pages.Page, base *pages.Console, fill func(q url.Values, p models.Page) error, filter ...string,
+) error {
+	q, p, err := v.queryPage(filter...)
+	if *base, err = v.orBase(q, err); err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if err = fill(q, p); err != nil {
+		if base.Problem, status = problem(err); base.Problem == nil {
+			return err
+		}
+	}
+	return v.site.Show(v.Context, status, page)
 }
 
 // done leads to a page that says what was done.

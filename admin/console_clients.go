@@ -13,20 +13,12 @@ import (
 )
 
 func (v *visit) clients() error {
-	q, p, err := v.queryPage()
 	page := pages.ConsoleClients{}
-	if page.Console, err = v.orBase(q, err); err != nil {
+	return v.list(&page, &page.Console, func(_ url.Values, p models.Page) error {
+		list, next, err := v.store.ListClients(v.Request.Context(), p)
+		page.Clients, page.Next = rows(list, clientRow), next
 		return err
-	}
-	status := http.StatusOK
-	list, next, err := v.store.ListClients(v.Request.Context(), p)
-	if err != nil {
-		if page.Problem, status = problem(err); page.Problem == nil {
-			return err
-		}
-	}
-	page.Clients, page.Next = rows(list, clientRow), next
-	return v.site.Show(v.Context, status, page)
+	})
 }
 
 func (v *visit) newClient() error {

@@ -32,32 +32,17 @@ func filterPairs(q url.Values) (pairs []string) {
 
 // devices is the list of devices.
 func (v *visit) devices() error {
-	q, p, err := v.queryPage(filters[:]...)
-	page := pages.ConsoleDevices{Filter: formFilter(q)}
-	if page.Console, err = v.orBase(q, err); err != nil {
-		return err
-	}
-	status := http.StatusOK
-	f, err := deviceFilter(q)
-	if err == nil {
-		var list []models.DeviceInfo
-		list, page.Next, err = v.store.ListDevices(v.Request.Context(), f, p)
-		page.Devices = rows(list, deviceRow)
-	}
-	if err != nil {
-		if page.Problem, status = problem(err); page.Problem == nil {
+	page := pages.ConsoleDevices{}
+	return v.list(&page, &page.Console, func(q url.Values, p models.Page) error {
+		page.Filter = formFilter(q)
+		f, err := deviceFilter(q)
+		if err != nil {
 			return err
 		}
-	}
-	return v.site.Show(v.Context, status, page)
-}
-
-// orBase is [visit.base] of a query that could be read.
-func (v *visit) orBase(q url.Values, err error) (pages.Console, error) {
-	if err != nil {
-		return pages.Console{}, err
-	}
-	return v.base(q)
+		list, next, err := v.store.ListDevices(v.Request.Context(), f, p)
+		page.Devices, page.Next = rows(list, deviceRow), next
+		return err
+	}, filters[:]...)
 }
 
 // device is a device's own page, with its history.

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -46,30 +45,22 @@ func (v *visit) forgetFollower() error {
 }
 
 func (v *visit) revocations() error {
-	q, p, err := v.queryPage("level", "subject", "reason")
-	page := pages.ConsoleRevocations{Filter: pages.RevocationFilter{
-		Level: q.Get("level"), Subject: q.Get("subject"), Reason: q.Get("reason"),
-	}}
-	if page.Console, err = v.orBase(q, err); err != nil {
-		return err
-	}
-	status := http.StatusOK
-	f, err := revocationFilter(q)
-	var list []models.Revocation
-	if err == nil {
-		list, page.Next, err = v.store.ListRevocations(v.Request.Context(), f, p)
-	}
-	if err != nil {
-		if page.Problem, status = problem(err); page.Problem == nil {
+	page := pages.ConsoleRevocations{}
+	return v.list(&page, &page.Console, func(q url.Values, p models.Page) error {
+		page.Filter = pages.RevocationFilter{Level: q.Get("level"), Subject: q.Get("subject"), Reason: q.Get("reason")}
+		f, err := revocationFilter(q)
+		if err != nil {
 			return err
 		}
-	}
-	names, err := v.names(v.Request.Context(), list, nil)
-	if err != nil {
+		list, next, err := v.store.ListRevocations(v.Request.Context(), f, p)
+		if err != nil {
+			return err
+		}
+		names, err := v.names(v.Request.Context(), list, nil)
+		page.Next = next
+		page.Revocations = rows(list, func(r *models.Revocation) pages.RevocationRow { return revocationRow(r, names) })
 		return err
-	}
-	page.Revocations = rows(list, func(r *models.Revocation) pages.RevocationRow { return revocationRow(r, names) })
-	return v.site.Show(v.Context, status, page)
+	}, "level", "subject", "reason")
 }
 
 // revocation is an event with its receipt.
@@ -131,29 +122,23 @@ func (v *visit) receiptState() error {
 
 // events is the audit log.
 func (v *visit) events() error {
-	q, p, err := v.queryPage(auditFilters[:]...)
-	page := pages.ConsoleEvents{Types: slices.Clone(models.AuditTypes), Filter: pages.AuditFilter{
-		Type: q.Get("type"), UserID: q.Get("user_id"), ClientID: q.Get("client_id"), DeviceID: q.Get("device_id"),
-		Actor: q.Get("actor"), IP: q.Get("ip"), From: q.Get("from"), To: q.Get("to"),
-	}}
-	if page.Console, err = v.orBase(q, err); err != nil {
-		return err
-	}
-	status := http.StatusOK
-	f, err := auditFilter(q)
-	var list []models.AuditEvent
-	if err == nil {
-		list, page.Next, err = v.store.ListAuditEvents(v.Request.Context(), f, p)
-	}
-	if err != nil {
-		if page.Problem, status = problem(err); page.Problem == nil {
+	page := pages.ConsoleEvents{Types: slices.Clone(models.AuditTypes)}
+	return v.list(&page, &page.Console, func(q url.Values, p models.Page) error {
+		page.Filter = pages.AuditFilter{
+			Type: q.Get("type"), UserID: q.Get("user_id"), ClientID: q.Get("client_id"), DeviceID: q.Get("device_id"),
+			Actor: q.Get("actor"), IP: q.Get("ip"), From: q.Get("from"), To: q.Get("to"),
+		}
+		f, err := auditFilter(q)
+		if err != nil {
 			return err
 		}
-	}
-	names, err := v.names(v.Request.Context(), nil, list)
-	if err != nil {
+		list, next, err := v.store.ListAuditEvents(v.Request.Context(), f, p)
+		if err != nil {
+			return err
+		}
+		names, err := v.names(v.Request.Context(), nil, list)
+		page.Next = next
+		page.Events = rows(list, func(e *models.AuditEvent) pages.AuditRow { return auditRow(e, names) })
 		return err
-	}
-	page.Events = rows(list, func(e *models.AuditEvent) pages.AuditRow { return auditRow(e, names) })
-	return v.site.Show(v.Context, status, page)
+	}, auditFilters[:]...)
 }

@@ -11,20 +11,13 @@ import (
 )
 
 func (v *visit) users() error {
-	q, p, err := v.queryPage("prefix")
-	page := pages.ConsoleUsers{Prefix: q.Get("prefix")}
-	if page.Console, err = v.orBase(q, err); err != nil {
+	page := pages.ConsoleUsers{}
+	return v.list(&page, &page.Console, func(q url.Values, p models.Page) error {
+		page.Prefix = q.Get("prefix")
+		list, next, err := v.store.ListUsers(v.Request.Context(), page.Prefix, p)
+		page.Users, page.Next = rows(list, userRow), next
 		return err
-	}
-	status := http.StatusOK
-	list, next, err := v.store.ListUsers(v.Request.Context(), page.Prefix, p)
-	if err != nil {
-		if page.Problem, status = problem(err); page.Problem == nil {
-			return err
-		}
-	}
-	page.Users, page.Next = rows(list, userRow), next
-	return v.site.Show(v.Context, status, page)
+	}, "prefix")
 }
 
 func (v *visit) newUser() error {
