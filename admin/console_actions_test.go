@@ -277,29 +277,6 @@ func TestConsole_ReplayAndChildren(t *testing.T) {
 	})
 }
 
-// The overview counts what this node did, and says how the database, the followers and the keys are.
-func TestConsole_Overview(t *testing.T) {
-	forEachDB(t, func(t *testing.T, k *kit) {
-		_, b := k.admin("anna")
-		ben := k.user("ben")
-		for range 3 {
-			k.signIn(ben, "settings", "203.0.113.1")
-		}
-		b2 := k.browser()
-		b2.signIn("ben", "wrong")
-		page := b.page("/console/", "Sign-ins", "Refused sign-ins", "ES256", "Signs", "test", "Database")
-		for _, want := range []string{`Wrong password <strong>1</strong>`, `New <strong>4</strong>`} {
-			if !strings.Contains(page.body, want) {
-				t.Errorf("without %s: %s", want, page.body)
-			}
-		}
-		_, err := k.store.RotateKeys(t.Context(), false, setup)
-		must(t, err)
-		b.page("/console/", "Next", "Signs")
-		b.want(b.get("/console/?nothing=1"), 400, "unknown parameter")
-	})
-}
-
 // Everyone is a word to type, and the admin too is out afterwards.
 func TestConsole_Everyone(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {

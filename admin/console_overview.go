@@ -1,8 +1,9 @@
 package admin
 
 import (
+	"cmp"
+	"context"
 	"errors"
-	"os"
 	"time"
 
 	"curfew/internal/pages"
@@ -18,8 +19,10 @@ func (v *visit) overview() error {
 		return err
 	}
 	page.Charts = v.history.charts()
-	page.Nodes = []pages.Node{v.history.node()}
 	ctx := v.Request.Context()
+	if page.Nodes, err = v.nodes(ctx); err != nil {
+		return err
+	}
 	asked := time.Now()
 	db, err := v.store.Database(ctx)
 	if err != nil {
@@ -39,6 +42,24 @@ func (v *visit) overview() error {
 	}
 	page.Keys = v.keyRows(keys, db.Now)
 	return v.show(page)
+}
+
+// nodes are this node and those that the database knows besides.
+func (v *visit) nodes(ctx context.Context) ([]pages.Node, error) {
+	known, err := v.store.ListNodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []pages.Node{v.history.node()}
+	for _, n := range known {
+		if v.notifier != nil && n.Run == v.notifier.Node() {
+			continue
+		}
+		list = append(list, pages.Node{
+			Name: cmp.Or(n.Host, n.Run), Version: n.Version, Started: n.StartedAt.Time(), Seen: n.SeenAt.Time(), Away: !n.Live,
+		})
+	}
+	return list, nil
 }
 
 // keyRows says of each key what it does now, and until when: the one that signs until the next takes its place, or else
@@ -66,15 +87,6 @@ func (v *visit) keyRows(keys []models.SigningKey, now models.Micros) (list []pag
 		list = append(list, row)
 	}
 	return list
-}
-
-// hostName is what a node is called.
-func hostName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "node"
-	}
-	return name
 }
 
 func unlessGone(err error) error {

@@ -129,5 +129,5 @@ func (h *history) charts() (list []pages.Chart) {
 }
 
 func (h *history) node() pages.Node {
-	return pages.Node{Name: hostName(), Version: h.version, Started: h.started, Seen: time.Now(), Current: true}
+	return pages.Node{Name: models.HostName(), Version: h.version, Started: h.started, Seen: time.Now(), Current: true}
 }

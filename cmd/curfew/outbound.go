@@ -36,6 +36,7 @@ func (c *config) outboundClient() *notify.Client {
 func (n *node) startNotifier(metrics *web.Metrics) *notify.Notifier {
 	notifier := notify.Start(notify.Config{
 		Store: n.store, Issuer: n.cfg.store.Issuer, Client: n.cfg.outboundClient(), Logger: n.log,
+		Version: versionText(),
 	})
 	n.closers = append(n.closers, notifier.Close)
 	for i, kind := range notify.Kinds {

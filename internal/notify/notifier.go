@@ -32,10 +32,11 @@ const (
 
 // Config is what a [Notifier] needs.
 type Config struct {
-	Store  *models.Store
-	Issuer string
-	Client *Client
-	Logger *slog.Logger
+	Store   *models.Store
+	Issuer  string
+	Client  *Client
+	Logger  *slog.Logger
+	Version string // of the program, for people
 }
 
 // Stats counts what a node has sent since it started.
@@ -74,7 +75,7 @@ type Notifier struct {
 func New(cfg Config) *Notifier {
 	n := &Notifier{
 		store: cfg.Store, issuer: cfg.Issuer, client: cfg.Client, log: cfg.Logger,
-		node: uuid.NewString(), workers: map[uuid.UUID]*worker{}, turn: newTurns(),
+		node: models.NewNodeRun(models.HostName(), cfg.Version), workers: map[uuid.UUID]*worker{}, turn: newTurns(),
 		database: make(chan struct{}, statementsAtATime),
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
@@ -108,6 +109,9 @@ func (n *Notifier) Close() {
 	}
 	n.client.Close()
 }
+
+// Node is what this run is called in [models.Store.ListNodes].
+func (n *Notifier) Node() string { return n.node }
 
 // Receivers is how many this node tells, and how many of them do not answer.
 func (n *Notifier) Receivers() (all, failing int) {

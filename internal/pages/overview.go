@@ -23,9 +23,10 @@ func (p ConsoleOverview) frame() frame { return p.page("console-overview", "over
 // Node is a server.
 type Node struct {
 	Name, Version string
-	Started       time.Time
+	Started       time.Time // zero: not known
 	Seen          time.Time
 	Current       bool // the one that answers
+	Away          bool // it broke off: others have taken its place
 }
 
 // Database is where everything is kept.

@@ -267,8 +267,9 @@ func sampleOverview(c Console) ConsoleOverview {
 			}, Series{"everyone", make([]int64, 24)}),
 		},
 		Nodes: []Node{
-			{"curfew-1", "1.2.0", ago(9 * day), ago(2 * time.Second), true},
-			{"curfew-2", "1.2.0", ago(9 * day), ago(8 * time.Second), false},
+			{"curfew-1", "1.2.0", ago(9 * day), ago(2 * time.Second), true, false},
+			{"curfew-2", "1.2.0", ago(9 * day), ago(8 * time.Second), false, false},
+			{"019a0000-0000-7000-8000-0000000000c3", "", time.Time{}, ago(21 * time.Minute), false, true},
 		},
 		Database: Database{
 			Kind: "PostgreSQL", Version: "15.8", Connections: 12, Limit: 100,
