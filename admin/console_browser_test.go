@@ -17,7 +17,7 @@ import (
 func awaitPath(t *testing.T, b *chromium.Tab, path string) {
 	t.Helper()
 	var at string
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
 		state, err := chromedp.Run(
 			b.Context,
 			chromedp.Evaluate[string](`document.readyState + ' ' + location.pathname`),

@@ -8,9 +8,9 @@ from authlib.integrations.requests_client import OAuth2Session
 from authlib.jose import JsonWebKey, jwt
 
 env = os.environ
-metadata = requests.get(env["ISSUER"] + "/.well-known/oauth-authorization-server", timeout=10).json()
+metadata = requests.get(env["ISSUER"] + "/.well-known/oauth-authorization-server", timeout=60).json()
 assert metadata["issuer"] == env["ISSUER"]
-keys = JsonWebKey.import_key_set(requests.get(metadata["jwks_uri"], timeout=10).json())
+keys = JsonWebKey.import_key_set(requests.get(metadata["jwks_uri"], timeout=60).json())
 
 web = OAuth2Session(env["WEB_ID"], token_endpoint_auth_method="none", token_endpoint=metadata["token_endpoint"],
                     revocation_endpoint_auth_method="none")
@@ -35,7 +35,7 @@ def active(access_token):
 
 
 assert active(second["access_token"])
-answer = requests.post(metadata["revocation_endpoint"], data={"token": second["refresh_token"], "client_id": env["WEB_ID"]}, timeout=10)
+answer = requests.post(metadata["revocation_endpoint"], data={"token": second["refresh_token"], "client_id": env["WEB_ID"]}, timeout=60)
 assert answer.status_code == 200, answer.text
 assert not active(second["access_token"])
 print("authlib: passed")

@@ -13,7 +13,7 @@ from authlib.integrations.requests_client import OAuth2Session
 
 env = os.environ
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # loopback, no TLS
-metadata = requests.get(env["ISSUER"] + "/.well-known/oauth-authorization-server", timeout=10).json()
+metadata = requests.get(env["ISSUER"] + "/.well-known/oauth-authorization-server", timeout=60).json()
 browser = pathlib.Path(__file__).with_name("browser.mjs")
 
 

@@ -13,8 +13,8 @@ from authlib.oidc.core import CodeIDToken
 
 env = os.environ
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # loopback, no TLS
-metadata = requests.get(env["ISSUER"] + "/.well-known/openid-configuration", timeout=10).json()
-keys = JsonWebKey.import_key_set(requests.get(metadata["jwks_uri"], timeout=10).json())
+metadata = requests.get(env["ISSUER"] + "/.well-known/openid-configuration", timeout=60).json()
+keys = JsonWebKey.import_key_set(requests.get(metadata["jwks_uri"], timeout=60).json())
 browser = pathlib.Path(__file__).with_name("browser.mjs")
 
 

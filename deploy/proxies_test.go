@@ -251,7 +251,7 @@ func spellings(t *testing.T, p *proxy, a *app) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", target, addr)
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {

@@ -155,6 +155,7 @@ func TestAuthenticateUser_ManyAtOnce(t *testing.T) {
 	}, func(c *Config) {
 		c.Limits.Window = 24 * time.Hour
 		c.Hash.Memory, c.Hash.Time, c.Hash.Concurrency, c.Hash.Queue = 8192, 1, 1, 40 // they meet
+		c.Hash.Wait = time.Minute
 	})
 }
 

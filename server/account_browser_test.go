@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"curfew/internal/chromium"
 	"curfew/internal/need"
 )
 
@@ -32,10 +33,11 @@ type window struct {
 // newWindow starts a browser of its own, with JavaScript or without.
 func newWindow(t *testing.T, url string, scripts bool) *window {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(need.Program(t, "chromium", "chromium")), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.WSURLReadTimeout(chromium.StartsWithin),
 		chromedp.Flag("disable-background-networking", true))...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -94,7 +96,7 @@ func (b *window) wants(selector, text string) {
 	b.t.Helper()
 	var last string
 	var err error
-	for range 200 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		last, err = chromedp.Run(b.Context, chromedp.Evaluate[string](
 			`document.readyState === 'complete' && document.querySelector('`+selector+`')?.innerText || ''`))
 		if strings.Contains(last, text) {

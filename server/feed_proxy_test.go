@@ -97,7 +97,7 @@ func TestFeed_BehindCompressingProxy(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
-			for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 				if conn, err := net.Dial("tcp", address); err == nil {
 					conn.Close()
 					break
@@ -108,7 +108,7 @@ func TestFeed_BehindCompressingProxy(t *testing.T) {
 			}
 			ask := func(path string) *http.Response {
 				t.Helper()
-				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				t.Cleanup(cancel)
 				r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 				if err != nil {

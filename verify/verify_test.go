@@ -263,10 +263,13 @@ func TestVerify_WhenStale(t *testing.T) {
 func TestVerify_Expires(t *testing.T) {
 	forEachDB(t, func(t *testing.T, i *issuer) {
 		v := i.verifier()
-		g := i.signIn()
 		synced(t, v, 0)
-		if _, err := v.Verify(t.Context(), g.AccessToken); err != nil {
-			t.Fatal(err)
+		g := i.signIn()
+		for _, err := v.Verify(t.Context(), g.AccessToken); err != nil; _, err = v.Verify(t.Context(), g.AccessToken) {
+			if time.Now().Before(time.Unix(g.Claims.ExpiresAt, 0)) {
+				t.Fatal(err)
+			}
+			g = i.signIn() // a slow machine: it was over before it was looked at
 		}
 		for time.Now().Before(time.Unix(g.Claims.ExpiresAt, 0)) {
 			time.Sleep(50 * time.Millisecond)
@@ -312,7 +315,7 @@ func TestVerify_Acknowledges(t *testing.T) {
 		synced(t, v, 0)
 		for range 5 {
 			seq := i.revoke(models.LevelUser, i.signIn())
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			r, err := i.store.WaitApplied(ctx, seq)
 			cancel()
 			if err != nil || r.Acknowledged() != 1 || v.Seq() < seq {

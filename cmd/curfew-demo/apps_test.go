@@ -255,6 +255,21 @@ func (k *kit) site() (origin string) {
 	return ""
 }
 
+// oneRefresh: of those who need a token at the same moment one refreshes, for all. On a slow machine the new token may be
+// over, or the time to wait for it, before the last of them has it; not every time.
+func (k *kit) oneRefresh(refreshes func() int64) {
+	k.Helper()
+	var counts []int64
+	for range 5 {
+		n := refreshes()
+		if n == 1 {
+			return
+		}
+		counts = append(counts, n)
+	}
+	k.Errorf("refreshes for those who need one at the same moment: %v", counts)
+}
+
 // refreshesOf is how many refreshes five requests at a time need once the access token is old.
 func (k *kit) refreshesOf(origin, session string) int64 {
 	k.Helper()
@@ -308,9 +323,7 @@ func TestApps_Server(t *testing.T) {
 	if len(first) != 1 {
 		t.Fatalf("%+v", first)
 	}
-	if n := k.refreshesOf(origin, app.Cookie("session")); n != 1 {
-		t.Errorf("five requests at a time, and %d refreshes", n)
-	}
+	k.oneRefresh(func() int64 { return k.refreshesOf(origin, app.Cookie("session")) })
 	// From elsewhere nobody signs out.
 	if res, err := http.Post(origin+"/sign-out", "text/plain", nil); err != nil || res.StatusCode != http.StatusForbidden {
 		t.Fatalf("%v, %v", res, err)

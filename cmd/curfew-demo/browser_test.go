@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
 
+	"curfew/internal/chromium"
 	"curfew/internal/need"
 	"curfew/models"
 )
@@ -22,7 +23,11 @@ import (
 // newBrowser starts a headless Chromium with a profile of its own; its context is the first tab.
 func newBrowser(t *testing.T, preferences string) context.Context {
 	t.Helper()
-	profile := t.TempDir()
+	profile, err := os.MkdirTemp("", "curfew-demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(profile) }) // what is left of the browser may still write into it
 	if err := os.MkdirAll(filepath.Join(profile, "Default"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +36,8 @@ func newBrowser(t *testing.T, preferences string) context.Context {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(need.Program(t, "chromium", "chromium")), chromedp.UserDataDir(profile), chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.Flag("disable-background-networking", true))
+		chromedp.DisableGPU, chromedp.WSURLReadTimeout(chromium.StartsWithin),
+		chromedp.Flag("disable-background-networking", true))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	return newTab(t, ctx)
@@ -81,7 +87,7 @@ func textOf(tab context.Context, script string) string {
 func await(t *testing.T, tab context.Context, script string, args ...any) {
 	t.Helper()
 	script = fmt.Sprintf(script, args...)
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
 		if textOf(tab, script) == "true" {
 			return
 		}
@@ -233,7 +239,7 @@ func (k *kit) rotatedAt() models.Micros {
 func (k *kit) refreshesWhenDue(tab context.Context) {
 	k.Helper()
 	before := k.rotatedAt()
-	for end := time.Now().Add(30 * time.Second); k.rotatedAt() == before; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); k.rotatedAt() == before; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			k.Fatalf("no refresh: %s", textOf(tab, "document.body.innerText"))
 		}
@@ -289,8 +295,14 @@ func TestBrowser_OneRefresh(t *testing.T) {
 		await(t, tab, stateIs, "signed in")
 		tabs = append(tabs, tab)
 	}
-	time.Sleep(2 * time.Second) // the life of an access token
+	k.oneRefresh(func() int64 { return k.refreshesIn(tabs) })
+}
 
+// refreshesIn is how many refreshes it takes when each of the tabs needs a token.
+func (k *kit) refreshesIn(tabs []context.Context) int64 {
+	t := k.T
+	t.Helper()
+	time.Sleep(2 * time.Second) // the life of an access token
 	var asked atomic.Int64
 	release := make(chan struct{})
 	hold := func() {
@@ -298,6 +310,7 @@ func TestBrowser_OneRefresh(t *testing.T) {
 		<-release
 	}
 	k.hold.Store(&hold)
+	defer k.hold.Store(nil)
 	for _, tab := range tabs {
 		do(t, tab, "document.querySelector('#devices').replaceChildren()")
 		click(t, tab, "#list")
@@ -308,9 +321,7 @@ func TestBrowser_OneRefresh(t *testing.T) {
 		await(t, tab, "document.querySelector('#devices').textContent.includes('(this one)')")
 		await(t, tab, stateIs, "signed in")
 	}
-	if n := asked.Load(); n != 1 {
-		t.Errorf("%d refreshes", n)
-	}
+	return asked.Load()
 }
 
 // An app on another origin of the same site, with the refresh cookie: it survives a reload, no script sees it, two tabs

@@ -28,7 +28,7 @@ func TestShareFiles(t *testing.T) {
 func hold(t *testing.T, address string, n int, request bool) {
 	t.Helper()
 	for range n {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
+		conn, err := net.DialTimeout("tcp", address, 10*time.Second)
 		if err != nil {
 			return // the kernel's queue is full too
 		}
@@ -36,7 +36,7 @@ func hold(t *testing.T, address string, n int, request bool) {
 		if !request {
 			continue
 		}
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 		if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
 			res.Body.Close()

@@ -99,7 +99,7 @@ func useReceiver(t *testing.T, interpreter, file string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { receiver.Process.Kill(); receiver.Wait() })
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			conn.Close()
 			break

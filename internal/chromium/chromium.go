@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -21,12 +22,15 @@ import (
 	"curfew/internal/need"
 )
 
+// StartsWithin is how long a Chromium may take to start on a machine that is busy; chromedp's own bound is 20 s.
+const StartsWithin = 2 * time.Minute
+
 // Start starts a headless Chromium.
 func Start(t *testing.T) context.Context {
 	t.Helper()
 	program := need.Program(t, "chromium", "chromium")
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
-		chromedp.DisableGPU,
+		chromedp.DisableGPU, chromedp.WSURLReadTimeout(StartsWithin),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("force-color-profile", "srgb"))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)

@@ -146,7 +146,7 @@ func (k *kit) settled(seq int64) models.Told {
 
 func eventually(t *testing.T, fn func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !fn(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !fn(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not come to pass")
 		}

@@ -59,7 +59,7 @@ func TestBrowser_ReceiptFillsIn(t *testing.T) {
 	want := site.pages.ReceiptState("en", *receiptDone()).Text
 	_, err := chromedp.Run(b.Context,
 		chromedp.Poll[bool](`document.querySelector('[role=status]').textContent === `+quoteJS(want),
-			chromedp.WithPollingTimeout(20*time.Second)))
+			chromedp.WithPollingTimeout(time.Minute)))
 	must(t, err)
 	if !chromium.Evaluate[bool](t, b,
 		`document.querySelector('.receipt').matches('.done') && !document.querySelector('[data-receipt=reload]')`) {

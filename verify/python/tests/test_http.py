@@ -126,28 +126,29 @@ class Requests(unittest.TestCase):
             self.assertEqual(len(asked), 1)
 
     def test_shut(self) -> None:
-        began = threading.Event()
+        began, over = threading.Event(), threading.Event()
+        self.addCleanup(over.set)
 
         def stay(conn: socket.socket) -> None:
             conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1")
             began.set()
-            time.sleep(5)
+            over.wait(300)
 
         with serving(stay) as (url, _):
             failed = []
 
             def read() -> None:
                 try:
-                    self.get(url)
+                    self.get(url, 300)
                 except RequestError as err:
                     failed.append(err)
 
-            thread = threading.Thread(target=read)
+            thread = threading.Thread(target=read, daemon=True)
             thread.start()
-            began.wait(10)
+            self.assertTrue(began.wait(60))
             time.sleep(0.05)
             self.http.shut()
-            thread.join(3)
+            thread.join(60)
             self.assertFalse(thread.is_alive())
             self.assertEqual(len(failed), 1)
             with self.assertRaises(RequestError):
