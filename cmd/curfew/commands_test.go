@@ -46,6 +46,30 @@ func TestRevoke_Receipt(t *testing.T) {
 	})
 }
 
+// importFile is a file of users, right and wrong; in the comments stand the numbers of its lines.
+func importFile(hash, expensive string) string {
+	return strings.Join([]string{
+		"\uFEFFusername,password_hash", // 1
+		"dora," + hash,                 // 2
+		`"emil, jr.",` + hash,          // 3
+		"ALICE," + hash,                // 4: exists
+		"frida," + expensive,           // 5
+		"gustav,Geheimnis-im-Klartext", // 6
+		"hanna",                        // 7
+		"Dora," + hash,                 // 8: twice
+		" ida," + hash,                 // 9: a space that does not count
+		"jo\"hn," + hash,               // 10: broken CSV
+		hash + ",kurt",                 // 11: the wrong way round
+		"ludwig,",                      // 12
+		"martha,$pbkdf2-sha256$1$c2FsdHNhbHQ$AAAA",                    // 13: damaged
+		"nora,\"$argon2id$v=19$m=99999999,t=1,p=1$x\"",                // 14
+		"ΝΊΚΟΣ," + hash,                                               // 15
+		"Νίκος ," + hash,                                              // 16: twice
+		"otto,$pbkdf2-sha1$1$c2FsdHNhbHQ$MNEV9u2pN6dwoHiByKLtK5AJwGc", // 17: worthless
+		"paula,bcrypt$" + hash,                                        // 18
+	}, "\n") + "\n"
+}
+
 // Ensure an import takes what is right, skips who is there, and names what is wrong without repeating a hash.
 func TestUserImport(t *testing.T) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(testPassword), bcrypt.MinCost)
@@ -53,26 +77,7 @@ func TestUserImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	expensive := strings.Replace(string(hash), "$04$", "$31$", 1)
-	text := strings.Join([]string{
-		"\uFEFFusername,password_hash",                 // 1
-		"dora," + string(hash),                         // 2
-		`"emil, jr.",` + string(hash),                  // 3
-		"ALICE," + string(hash),                        // 4: exists
-		"frida," + expensive,                           // 5
-		"gustav,Geheimnis-im-Klartext",                 // 6
-		"hanna",                                        // 7
-		"Dora," + string(hash),                         // 8: twice
-		" ida," + string(hash),                         // 9: a space that does not count
-		"jo\"hn," + string(hash),                       // 10: broken CSV
-		string(hash) + ",kurt",                         // 11: the wrong way round
-		"ludwig,",                                      // 12
-		"martha,$pbkdf2-sha256$1$c2FsdHNhbHQ$AAAA",     // 13: damaged
-		"nora,\"$argon2id$v=19$m=99999999,t=1,p=1$x\"", // 14
-		"ΝΊΚΟΣ," + string(hash),                        // 15
-		"Νίκος ," + string(hash),                       // 16: twice
-		"otto,$pbkdf2-sha1$1$c2FsdHNhbHQ$MNEV9u2pN6dwoHiByKLtK5AJwGc", // 17: worthless
-		"paula,bcrypt$" + string(hash),                                // 18
-	}, "\n") + "\n"
+	text := importFile(string(hash), expensive)
 	testdb.Each(t, func(t *testing.T, url string) {
 		b := newBox(t, url)
 		b.furnish()
