@@ -34,7 +34,8 @@ func consolePresented(c *gin.Context) models.BrowserCookie {
 	}
 }
 
-// signedIn is the admin who is signed in in the browser that asks; nil for nobody. It is asked of the database each time.
+// signedIn is the admin who is signed in in the browser that asks; nil for nobody. It is asked of the database each
+// time.
 func (o *console) signedIn(c *gin.Context) (*models.BrowserSession, error) {
 	if web.CookieValue(c, consoleCookie) == "" {
 		return nil, nil

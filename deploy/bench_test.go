@@ -15,10 +15,11 @@ import (
 	"curfew/internal/proc"
 )
 
-// What a request through nginx costs in CPU, nginx, app, gate and Curfew together: without a check, with auth_request to a 204
-// that nginx makes itself, to a 204 from a server beside it, to the gate, by TCP and by a Unix socket, and with introspection of each token. All are up at
-// once and take turns; the ratios are medians of the rounds' own ratios. The app answers a constant from another nginx, so that the
-// check is as large a part of the whole as it can be.
+// What a request through nginx costs in CPU, nginx, app, gate and Curfew together: without a check, with auth_request
+// to a 204 that nginx makes itself, to a 204 from a server beside it, to the gate, by TCP and by a Unix socket, and
+// with introspection of each token. All are up at once and take turns; the ratios are medians of the rounds' own
+// ratios. The app answers a constant from another nginx, so that the check is as large a part of the whole as it can
+// be.
 //
 //	go test ./deploy -run '^$' -bench . -benchtime 15x
 func BenchmarkCheck(b *testing.B) {

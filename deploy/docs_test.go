@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// The complete program of docs/resource-servers-go.md, in a module of its own that imports the package as the page says: it lets
-// a token with the scope through, and not one that was signed out.
+// The complete program of docs/resource-servers-go.md, in a module of its own that imports the package as the page
+// says: it lets a token with the scope through, and not one that was signed out.
 func TestGoPage(t *testing.T) {
 	page := read(t, "../docs/resource-servers-go.md")
 	whole := regexp.MustCompile("(?s)```go\n(package main.*?|// Command.*?)```").FindStringSubmatch(page)

@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// Two builds of one tagged commit in two folders are equal to the byte, bear the tag's version, and hold what they are to hold.
+// Two builds of one tagged commit in two folders are equal to the byte, bear the tag's version, and hold what they are
+// to hold.
 func TestRelease(t *testing.T) {
 	command := func(dir, name string, args ...string) string {
 		t.Helper()

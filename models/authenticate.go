@@ -187,8 +187,8 @@ func (s *Store) lookAtPassword(ctx context.Context, u *User, account, address, p
 }
 
 // noteAttempt tells the audit log of a wrong password, and of every limit that an attempt has used up. There are no
-// more of these events than the limits let attempts through. A name that nobody has stays out: it may be a password that was
-// typed into the wrong field.
+// more of these events than the limits let attempts through. A name that nobody has stays out: it may be a password
+// that was typed into the wrong field.
 func (s *Store) noteAttempt(ctx context.Context, u *User, ok bool, in PasswordAttempt, usedUp []guess) {
 	var events []AuditEvent
 	if !ok {

@@ -14,8 +14,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Breaches are looked up where a password is set, and never at a sign-in; not for somebody who does not know the current
-// password; and an outage refuses nobody.
+// Breaches are looked up where a password is set, and never at a sign-in; not for somebody who does not know the
+// current password; and an outage refuses nobody.
 func TestBreaches_OnlyWhereAPasswordIsSet(t *testing.T) {
 	const known = "xkcd horse staple no. 936"
 	var asked atomic.Int64

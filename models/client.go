@@ -95,8 +95,8 @@ var (
 // IsClientID tells whether a text has the form of a client's id.
 func IsClientID(id string) bool { return clientID.MatchString(id) }
 
-// isUserID tells an id that a user may have: a client's own token has the client's id as its sub (RFC 9068 section 5), and
-// must not speak for a user.
+// isUserID tells an id that a user may have: a client's own token has the client's id as its sub (RFC 9068 section 5),
+// and must not speak for a user.
 func isUserID(id string) bool { return len(id) == len(uuid.Nil.String()) && uuid.Validate(id) == nil }
 
 func (c *Client) setName(name string) error {

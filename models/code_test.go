@@ -220,8 +220,8 @@ func TestExchangeCode_AfterASignOut(t *testing.T) {
 	})
 }
 
-// A code that races a sign-out falls on one side: once the sign-out has been acknowledged, nothing that came of the code
-// is alive, or the code was issued after it.
+// A code that races a sign-out falls on one side: once the sign-out has been acknowledged, nothing that came of the
+// code is alive, or the code was issued after it.
 func TestExchangeCode_RacesSignOut(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		app, other := k.newApp("app"), k.open()

@@ -1,13 +1,14 @@
-// Package models is the domain of Curfew together with its store: devices, users, clients, their tokens, and how each is
-// signed out. One [Store] holds it all. Its methods are the units of work: each has happened, all of it, or has not. The
-// package knows nothing of HTTP; package server and package admin put it on the network.
+// Package models is the domain of Curfew together with its store: devices, users, clients, their tokens, and how each
+// is signed out. One [Store] holds it all. Its methods are the units of work: each has happened, all of it, or has not.
+// The package knows nothing of HTTP; package server and package admin put it on the network.
 //
 // # The one rule
 //
-// A token is good while its issue time is above the valid_from of its device, of its user, of its client and of everyone,
-// its user is not disabled, it has not expired, and no newer token of its device has retired it. So a sign-out at any of the
-// four levels is one timestamp that moves, whatever the number of tokens below it, and no token is stored. The conditions in
-// SQL are in rule.go; every check, refresh, sign-in and list uses them. docs/no-survivor.md proves that none survives.
+// A token is good while its issue time is above the valid_from of its device, of its user, of its client and of
+// everyone, its user is not disabled, it has not expired, and no newer token of its device has retired it. So a
+// sign-out at any of the four levels is one timestamp that moves, whatever the number of tokens below it, and no token
+// is stored. The conditions in SQL are in rule.go; every check, refresh, sign-in and list uses them.
+// docs/no-survivor.md proves that none survives.
 //
 // # Words
 //
@@ -37,23 +38,24 @@
 // # Locks
 //
 // A transaction locks rows in this order: code, user, client, devices by their ids, but a browser session before its
-// children, realm. The realm comes last and is held to the
-// commit, so sequence numbers are the order of commits. A refresh locks its device alone, by an UPDATE in autocommit, and
-// leaves out a row that somebody holds. SQLite has one writer at a time, in the order they came. All of it runs under READ
-// COMMITTED, which every transaction says: what was waited for is seen as it is then.
+// children, realm. The realm comes last and is held to the commit, so sequence numbers are the order of commits. A
+// refresh locks its device alone, by an UPDATE in autocommit, and leaves out a row that somebody holds. SQLite has one
+// writer at a time, in the order they came. All of it runs under READ COMMITTED, which every transaction says: what was
+// waited for is seen as it is then.
 //
 // # Errors
 //
-// The errors that a caller can act on are the variables in errors.go, and [*ThrottledError]; test them with [errors.Is]. Each
-// method says which it returns. [ErrUnavailable] means that nothing is known: answer 503, never a guess. [ErrInvalid] has a
-// message for whoever sent the value. Anything else is a fault of the program or of what the database holds: answer 500 and
-// log it. A caller that hangs up does not stop a write half way; its answer is lost, the work is not.
+// The errors that a caller can act on are the variables in errors.go, and [*ThrottledError]; test them with
+// [errors.Is]. Each method says which it returns. [ErrUnavailable] means that nothing is known: answer 503, never a
+// guess. [ErrInvalid] has a message for whoever sent the value. Anything else is a fault of the program or of what the
+// database holds: answer 500 and log it. A caller that hangs up does not stop a write half way; its answer is lost, the
+// work is not.
 //
 // # SQL
 //
-// Rows that are only stored and loaded go through GORM. Statements that are the rule, a compare-and-swap, a lock or a shared
-// batch are SQL in the open: their text is what the proof is about, and it must be the same on both databases. They are
-// written once, with words for what differs, and named parameters:
+// Rows that are only stored and loaded go through GORM. Statements that are the rule, a compare-and-swap, a lock or a
+// shared batch are SQL in the open: their text is what the proof is about, and it must be the same on both databases.
+// They are written once, with words for what differs, and named parameters:
 //
 //   - {now} is the database's clock at the start of the statement, in microseconds; {horizon}, {d resources},
 //     {greatest}, {least} and {lower} are spelled as the database does.
@@ -65,9 +67,9 @@
 //
 // # Where things are
 //
-// A file has one noun. A refresh passes client_auth.go, refresh.go, batch.go, statements.go, tokens.go and horizon.go; only a
-// token that is not the current one comes to replay.go; lifetime.go is how long all of it lasts. A sign-in passes
-// authenticate.go and throttle.go, then signin.go; a user's own new password is one too (password_change.go). A
+// A file has one noun. A refresh passes client_auth.go, refresh.go, batch.go, statements.go, tokens.go and horizon.go;
+// only a token that is not the current one comes to replay.go; lifetime.go is how long all of it lasts. A sign-in
+// passes authenticate.go and throttle.go, then signin.go; a user's own new password is one too (password_change.go). A
 // code passes browser.go, code.go and exchange.go. A sign-out begins in target.go and is done in signout.go, with
 // family.go for a browser session; revocation.go is the log, feed.go wakes its followers.
 package models

@@ -12,8 +12,8 @@ import (
 	"gorm.io/gorm"
 )
 
-// IDTokenClaims say to one client who has signed in, and when: OpenID Connect Core section 2. There is nothing in them that
-// an access token needs (client_id, rid, iat_us), and another key signs them.
+// IDTokenClaims say to one client who has signed in, and when: OpenID Connect Core section 2. There is nothing in them
+// that an access token needs (client_id, rid, iat_us), and another key signs them.
 type IDTokenClaims struct {
 	Issuer    string `json:"iss"`
 	Subject   string `json:"sub"`
@@ -45,8 +45,8 @@ func accessTokenHash(token string) string {
 }
 
 // ParseIDToken reads an ID token that comes back as a hint. It must be one of ours, signed by a key that is still
-// published; that it has expired does not matter (OpenID Connect Core section 3.1.2.1, RP-Initiated Logout section 2). It
-// tells what was true once: whether the device is signed in, the database says. It returns [ErrIDToken].
+// published; that it has expired does not matter (OpenID Connect Core section 3.1.2.1, RP-Initiated Logout section 2).
+// It tells what was true once: whether the device is signed in, the database says. It returns [ErrIDToken].
 func (s *Store) ParseIDToken(raw string) (*IDTokenClaims, error) {
 	header, rest, _ := strings.Cut(raw, ".")
 	payload, signature, ok := strings.Cut(rest, ".")
@@ -92,10 +92,10 @@ func (s *Store) DeviceOfIDToken(ctx context.Context, claims *IDTokenClaims) (*De
 	return d, nil
 }
 
-// SignOutApp is a log-out that an app has begun and proven by an ID token: it signs out the app's device, and the browser
-// session that the device came through, if there is one, with its children. The cookie must prove that session;
-// without one the device alone is signed out. It returns nil if there was nothing to end, and [ErrBrowserSession] if the
-// device came through another session than the cookie's by now.
+// SignOutApp is a log-out that an app has begun and proven by an ID token: it signs out the app's device, and the
+// browser session that the device came through, if there is one, with its children. The cookie must prove that session;
+// without one the device alone is signed out. It returns nil if there was nothing to end, and [ErrBrowserSession] if
+// the device came through another session than the cookie's by now.
 func (s *Store) SignOutApp(ctx context.Context, in BrowserCookie, device *Device) (*SignOut, error) {
 	cookie, ok := s.secret.parseDerived(browserCookies, in.Value)
 	if in.Value != "" && (!ok || !builtIn(in.ClientID)) {

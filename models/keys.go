@@ -365,10 +365,10 @@ func (k *SigningKey) identityHeader(typ string) (string, error) {
 	return b64(header), err
 }
 
-// RotateKeys makes a new signing key of each table, and returns that of access tokens. It is published at once and signs
-// after twice the key set's max-age; the older keys stay published until their last token has expired, and nobody
-// notices. With now it signs at once and the older keys are withdrawn, which ends every token signed by them: the answer
-// to a leaked key.
+// RotateKeys makes a new signing key of each table, and returns that of access tokens. It is published at once and
+// signs after twice the key set's max-age; the older keys stay published until their last token has expired, and nobody
+// notices. With now it signs at once and the older keys are withdrawn, which ends every token signed by them: the
+// answer to a leaked key.
 func (s *Store) RotateKeys(ctx context.Context, now bool, by Actor) (*SigningKey, error) {
 	if _, err := s.rotateKeys(ctx, identityKeys, now, 0, by); err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ import (
 var migrations embed.FS
 
 // Migrate brings the schema up to date, each step in a transaction of its own, and says which versions it applied.
-// Several programs may call it at once: on PostgreSQL one of them works and the others wait. Then it gives every user the
-// key of today's rules for names.
+// Several programs may call it at once: on PostgreSQL one of them works and the others wait. Then it gives every user
+// the key of today's rules for names.
 func Migrate(ctx context.Context, cfg Config) (applied []int64, err error) {
 	s, err := connect(cfg)
 	if err != nil {

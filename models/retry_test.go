@@ -22,8 +22,8 @@ func (k *kit) age(by time.Duration) {
 	}
 }
 
-// Owner and thief hold one chain. Whoever comes with the predecessor from elsewhere gets a successor of his own, and the
-// one before is dead: the next to use it is found out.
+// Owner and thief hold one chain. Whoever comes with the predecessor from elsewhere gets a successor of his own, and
+// the one before is dead: the next to use it is found out.
 func TestRefreshDevice_NoLockStep(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		first := k.signIn(k.newUser("anna"))

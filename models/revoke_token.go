@@ -99,7 +99,8 @@ func (s *Store) ClientOfToken(ctx context.Context, raw string) (string, error) {
 	return claims.ClientID, nil
 }
 
-// DeviceOfRefreshToken is the device that a refresh token was issued to, alive or not; uuid.Nil for what is none of ours.
+// DeviceOfRefreshToken is the device that a refresh token was issued to, alive or not; uuid.Nil for what is none of
+// ours.
 func (s *Store) DeviceOfRefreshToken(token string) uuid.UUID {
 	t, _ := s.secret.parseRefreshToken(token)
 	return t.DeviceID

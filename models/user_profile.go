@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// UserProfile is what OpenID Connect tells apps of a user beside the user name, OpenID Connect Core section 5.1. None of it
-// is looked at when the user signs in, and an email is no name: several users may have the same one.
+// UserProfile is what OpenID Connect tells apps of a user beside the user name, OpenID Connect Core section 5.1. None
+// of it is looked at when the user signs in, and an email is no name: several users may have the same one.
 type UserProfile struct {
 	Name          string // empty: nothing
 	Email         string

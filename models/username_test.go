@@ -160,8 +160,8 @@ func (k *kit) formerUser(name string) *User {
 	return u
 }
 
-// Users of before RFC 8265 go on to sign in: before the keys are renewed, with the spelling that they have, afterwards in
-// every one. Two who have become one keep exactly their own, and are named; nobody else gets in between.
+// Users of before RFC 8265 go on to sign in: before the keys are renewed, with the spelling that they have, afterwards
+// in every one. Two who have become one keep exactly their own, and are named; nobody else gets in between.
 func TestMigrate_RenewsUsernameKeys(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		signsIn := func(name string, want *User) {

@@ -43,8 +43,8 @@ func (s *Server) renderSecurity(v *visitor, status int, page pages.Security) err
 // notMine are the types of events of which somebody may say "this wasn't me".
 var notMine = []string{models.AuditSignedIn, models.AuditSignedInAgain, models.AuditRetried, models.AuditRenewed}
 
-// ownEvents are a page of events; wrong passwords from one address in a row are one. What an event has signed in, and is
-// still, can be ended there, but for this browser: that is signing out.
+// ownEvents are a page of events; wrong passwords from one address in a row are one. What an event has signed in, and
+// is still, can be ended there, but for this browser: that is signing out.
 func ownEvents(events []models.OwnEvent, signedIn []models.DeviceInfo, b *models.BrowserSession) (list []pages.Event) {
 	for i := range events {
 		e := view.NewOwnEvent(&events[i])

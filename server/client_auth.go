@@ -23,8 +23,8 @@ const (
 )
 
 // readForm reads a request's form, once and strictly (RFC 6749 section 3.2): the right type, nothing in the query, no
-// parameter twice but for resource (RFC 8707 section 2), text that a database can store. Afterwards r.Form is the body and nothing else, also for go-oauth2,
-// and empty parameters are gone, which is what the RFC says of them.
+// parameter twice but for resource (RFC 8707 section 2), text that a database can store. Afterwards r.Form is the body
+// and nothing else, also for go-oauth2, and empty parameters are gone, which is what the RFC says of them.
 func readForm(c *gin.Context) error {
 	r := c.Request
 	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != formType {

@@ -95,8 +95,8 @@ func TestClientAuthentication_OldSecret(t *testing.T) {
 			"old secret, log-out with garbage", k.askAs("/oauth2/revoke", "my.app", apiSecret, "token", "garbage"), 401,
 			"invalid_client",
 		)
-		// The two must not differ, or the old secret would still find out passwords. Nor are these guesses: none is looked
-		// at. (A right password would clear what the wrong ones had counted, so it comes last.)
+		// The two must not differ, or the old secret would still find out passwords. Nor are these guesses: none is
+		// looked at. (A right password would clear what the wrong ones had counted, so it comes last.)
 		for range 4 {
 			k.wantError(
 				"old secret, wrong password", k.tokenAs("my.app", apiSecret, "password", "username", "anna", "password", "wrong"),

@@ -17,8 +17,8 @@ import (
 const (
 	// sessionCookie is the browser session: new at every sign-in, opens pages and no API.
 	sessionCookie = "__Host-curfew"
-	// markerCookie names the browser, and proves nothing: tabs that sign in at the same moment meet in one session by it.
-	// It is set with the sign-in page, so one that has not come back tells that cookies are off.
+	// markerCookie names the browser, and proves nothing: tabs that sign in at the same moment meet in one session by
+	// it. It is set with the sign-in page, so one that has not come back tells that cookies are off.
 	markerCookie = "__Host-curfew-browser"
 
 	cookieAge = web.LongestCookie

@@ -26,8 +26,8 @@
 //
 // The pages share pages.go: their routes, where they are served, who may post to them, and how an error becomes a page.
 // An authorization request is read by authorization.go and redirect_uri.go, each time it comes: it travels in the
-// forms, not in the server. authorize.go decides what the browser sees and leads back, code.go is the grant; sign_in.go,
-// sign_out.go and account.go are a page each, cookies.go the two cookies.
+// forms, not in the server. authorize.go decides what the browser sees and leads back, code.go is the grant;
+// sign_in.go, sign_out.go and account.go are a page each, cookies.go the two cookies.
 //
 // The feed is in four parts: the node's copy of the log (internal/revlog), the routes (revocations.go), a stream on a
 // connection of its own (stream.go), and the named subscribers that are live while they have one (subscribers.go).

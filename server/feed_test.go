@@ -131,7 +131,8 @@ func TestFeed_BacklogThenLive(t *testing.T) {
 				t.Fatalf("resumed after %d: %+v", seq, m)
 			}
 		}
-		// A reader that knows more than the database followed another one: it gets everything, and where this one stands.
+		// A reader that knows more than the database followed another one: it gets everything, and where this one
+		// stands.
 		future := k.follow("?after=1000000", k.apiToken(), "")
 		if a, b, c := future.next(), future.next(), future.next(); a.seq() != seq || b.seq() != live ||
 			c.kind != "heartbeat" || c.seq() != live {

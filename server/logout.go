@@ -65,8 +65,8 @@ func (s *Server) logout(c *gin.Context) error {
 	return s.showSignedOut(c, http.StatusOK, from, out)
 }
 
-// provenDevice is the device that the hint names, if that is enough to sign out without asking: it came through the very
-// session of this browser, or nobody is signed in in this browser, so that there is nobody to ask. nil: ask.
+// provenDevice is the device that the hint names, if that is enough to sign out without asking: it came through the
+// very session of this browser, or nobody is signed in in this browser, so that there is nobody to ask. nil: ask.
 func (s *Server) provenDevice(ctx context.Context, l *logout, b *models.BrowserSession) (*models.Device, error) {
 	if l.hint == nil {
 		return nil, nil
@@ -97,8 +97,8 @@ func (s *Server) postLogout(c *gin.Context) error {
 	return seeOther(c, location)
 }
 
-// readLogout looks at a log-out request, RP-Initiated Logout section 2. What is wrong, unknown or doubled is a page, and
-// leads nowhere (section 4). A hint that is not good is none: its key may be gone.
+// readLogout looks at a log-out request, RP-Initiated Logout section 2. What is wrong, unknown or doubled is a page,
+// and leads nowhere (section 4). A hint that is not good is none: its key may be gone.
 func (s *Server) readLogout(ctx context.Context, query string) (*logout, error) {
 	wrong := func(code string, detail ...pages.Detail) error {
 		return &pageError{Status: http.StatusBadRequest, Page: pages.Error{Code: code, Details: detail, Home: pathAccount}}

@@ -15,8 +15,8 @@ import (
 	"curfew/models"
 )
 
-// metadata is RFC 8414 and OpenID Connect Discovery section 3, with two members of our own for the feed. Both well-known
-// addresses have the same document.
+// metadata is RFC 8414 and OpenID Connect Discovery section 3, with two members of our own for the feed. Both
+// well-known addresses have the same document.
 func (s *Server) metadata(c *gin.Context) {
 	secret := []string{"client_secret_basic", "client_secret_post"}
 	public := append(secret, "none") // a client without a secret may ask too

@@ -31,8 +31,8 @@ func (s *Server) revocations(c *gin.Context) error {
 		return err
 	}
 	st := &stream{feed: s.feed, subscriber: id, token: caller, cursor: cursor}
-	// The first heartbeat says that nothing is unknown to this reader. So the log is read once more: a sign-out that was
-	// acknowledged before the request came must not be missing.
+	// The first heartbeat says that nothing is unknown to this reader. So the log is read once more: a sign-out that
+	// was acknowledged before the request came must not be missing.
 	if err = s.feed.revocations.CatchUp(ctx); err == nil {
 		st.conn, err = takeOver(c)
 	}

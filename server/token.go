@@ -23,8 +23,8 @@ type grant struct {
 	name string // the grant_type
 
 	// fresh says that the client is authenticated from the database before anything of the grant is looked at: a secret
-	// that was changed opens no way to passwords. Else the client may come from memory, and the statement of issue makes
-	// sure that it is still the same.
+	// that was changed opens no way to passwords. Else the client may come from memory, and the statement of issue
+	// makes sure that it is still the same.
 	fresh bool
 
 	// needs are the parameters that must be there.
@@ -211,8 +211,8 @@ func (t *tokenRequest) authenticateUser(ctx context.Context, _, username, passwo
 	return u.ID.String(), nil
 }
 
-// readResources finds what the access token is to be for, RFC 8707 section 2. Whether it may be is said before a password
-// is looked at; of a code and of a refresh token the store says so.
+// readResources finds what the access token is to be for, RFC 8707 section 2. Whether it may be is said before a
+// password is looked at; of a code and of a refresh token the store says so.
 func (t *tokenRequest) readResources() {
 	for _, uri := range t.form["resource"] {
 		if !slices.Contains(t.resources, uri) {

@@ -12,8 +12,8 @@ import (
 // pathUserInfo is where apps learn who has signed in.
 const pathUserInfo = "/oauth2/userinfo"
 
-// userInfo is GET and POST /oauth2/userinfo, OpenID Connect Core section 5.3: what the scopes of the access token open, as it
-// is now (section 5.4). The token comes in the Authorization header. A member without a value is left out.
+// userInfo is GET and POST /oauth2/userinfo, OpenID Connect Core section 5.3: what the scopes of the access token open,
+// as it is now (section 5.4). The token comes in the Authorization header. A member without a value is left out.
 func (s *Server) userInfo(c *gin.Context) error {
 	caller := web.CallerFrom(c)
 	u, err := s.store.GetUser(c.Request.Context(), caller.UserID)

@@ -79,7 +79,8 @@ func (b *bench) storageOfAStorm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// When every page has had its first updates the table is as large as it stays: that is after ten refreshes a device.
+	// When every page has had its first updates the table is as large as it stays: that is after ten refreshes a
+	// device.
 	settled, end, done := 0.0, 0.0, 0
 	var most float64
 	for done < b.opt.Storm {

@@ -255,8 +255,8 @@ func (k *kit) site() (origin string) {
 	return ""
 }
 
-// oneRefresh: of those who need a token at the same moment one refreshes, for all. On a slow machine the new token may be
-// over, or the time to wait for it, before the last of them has it; not every time.
+// oneRefresh: of those who need a token at the same moment one refreshes, for all. On a slow machine the new token may
+// be over, or the time to wait for it, before the last of them has it; not every time.
 func (k *kit) oneRefresh(refreshes func() int64) {
 	k.Helper()
 	var counts []int64

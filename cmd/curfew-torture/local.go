@@ -18,7 +18,8 @@ type resourceServer struct {
 	name     string // in messages
 	language string
 	state    func() (seq int64, staleness time.Duration, err error)
-	// look verifies a token, and says what had been applied before; the error is verify.ErrRevoked for what is signed out.
+	// look verifies a token, and says what had been applied before; the error is verify.ErrRevoked for what is signed
+	// out.
 	look  func(ctx context.Context, token string) (applied int64, err error)
 	close func()
 }

@@ -49,8 +49,8 @@ func (c *pgbouncerCommand) Run(ctx context.Context) error {
 		if v.failed() {
 			return errors.New("behind pgbouncer the history is not what the specification allows")
 		}
-		// What got no answer may have happened or not, so a server that answers nothing is within the specification. Nothing
-		// was broken here.
+		// What got no answer may have happened or not, so a server that answers nothing is within the specification.
+		// Nothing was broken here.
 		if v.Lost > v.Operations/50 {
 			return fmt.Errorf("behind pgbouncer %d of %d operations got no answer", v.Lost, v.Operations)
 		}

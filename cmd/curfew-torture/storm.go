@@ -46,8 +46,8 @@ type stormDevice struct {
 const (
 	stormClient   = "storm"
 	stormPassword = "correct horse storm battery"
-	// answerBound is how long any answer may take, also when the database is frozen (DESIGN.md section 5), and what a busy
-	// machine adds.
+	// answerBound is how long any answer may take, also when the database is frozen (DESIGN.md section 5), and what a
+	// busy machine adds.
 	answerBound = 5*time.Second + 500*time.Millisecond
 )
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A gate's socket is for the proxy, which is somebody else; one that was left behind is replaced, one in use is not, and
-// neither is anything that is no socket.
+// A gate's socket is for the proxy, which is somebody else; one that was left behind is replaced, one in use is not,
+// and neither is anything that is no socket.
 func TestListenGate_Socket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "gate.sock")
 	left, err := net.Listen("unix", path)

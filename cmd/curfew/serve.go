@@ -72,8 +72,8 @@ const hashPriority = 10
 // interrupt from the server's terminal.
 func (c *hashCommand) Run(*program) error {
 	proc.LowerPriority(hashPriority)
-	// Go's poller waits for a pipe that does not block. A thread that waits in read costs more than itself: the scheduler
-	// looks for such threads every 20 µs for a while, each time one is found.
+	// Go's poller waits for a pipe that does not block. A thread that waits in read costs more than itself: the
+	// scheduler looks for such threads every 20 µs for a while, each time one is found.
 	_ = syscall.SetNonblock(syscall.Stdin, true)
 	return password.Serve(os.NewFile(uintptr(syscall.Stdin), "stdin"), os.Stdout, max(1, c.AtATime))
 }

@@ -142,9 +142,9 @@ func setAddr(field func(*config) *string) setter {
 	}
 }
 
-// setOrigin, as the issuer, follows RFC 8414 section 2, and allows http for a machine of one's own. A path is refused: every route is
-// at the root, where a client of such an issuer does not look (section 3.1). It is compared as a string, so it has one
-// form.
+// setOrigin, as the issuer, follows RFC 8414 section 2, and allows http for a machine of one's own. A path is refused:
+// every route is at the root, where a client of such an issuer does not look (section 3.1). It is compared as a string,
+// so it has one form.
 func setOrigin(field func(*config) *string) setter {
 	return func(c *config, value string) error {
 		u, err := url.Parse(value)

@@ -80,7 +80,8 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
-// fits checks what the types cannot: that names lead somewhere, and that a namespace with the standard `restricted` takes it.
+// fits checks what the types cannot: that names lead somewhere, and that a namespace with the standard `restricted`
+// takes it.
 func fits(t *testing.T, file string, d *appsv1.Deployment, services []*corev1.Service) {
 	t.Helper()
 	pod := d.Spec.Template

@@ -31,8 +31,8 @@ const (
 
 var noStore = []string{"no-store"}
 
-// HeaderRequire is where a proxy names scopes that this request needs. A client that sends it makes it harder for itself
-// only.
+// HeaderRequire is where a proxy names scopes that this request needs. A client that sends it makes it harder for
+// itself only.
 const HeaderRequire = "X-Curfew-Require-Scope"
 
 // Config says what a gate asks, and what it asks for.
@@ -70,8 +70,8 @@ func CheckScopes(scopes []string) error {
 // Drain makes the gate not ready, while it goes on answering.
 func (g *Gate) Drain() { g.draining.Store(true) }
 
-// ServeHTTP routes by hand: a mux would answer a path with two slashes, which Envoy passes on as the client sent it, with
-// a redirect.
+// ServeHTTP routes by hand: a mux would answer a path with two slashes, which Envoy passes on as the client sent it,
+// with a redirect.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Nobody here reads a body. net/http would wait for one before it answers, if it may use the connection again.
 	if r.ContentLength != 0 {

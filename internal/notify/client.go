@@ -46,7 +46,8 @@ func NewClient(cfg ClientConfig) *Client {
 	dial := func(allowOnly bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
 		d := &net.Dialer{
 			Timeout: dialTimeout, Resolver: cfg.Resolver,
-			// The address that is dialled, after the look-up: a name that answers differently the second time gains nothing.
+			// The address that is dialled, after the look-up: a name that answers differently the second time gains
+			// nothing.
 			ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 				return c.check(address, allowOnly)
 			},

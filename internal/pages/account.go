@@ -89,9 +89,9 @@ func (p EndEverywhere) frame() frame {
 
 // Event is something that happened to the reader's account.
 type Event struct {
-	// Type is the audit event's; see event.* in texts/en.json: signed_in (a device for the first time), signed_in_again,
-	// revoked, refresh_token_reuse, refresh_token_retried, wrong_password, limit_reached, password_changed,
-	// device_renamed. One without a text is shown as it is.
+	// Type is the audit event's; see event.* in texts/en.json: signed_in (a device for the first time),
+	// signed_in_again, revoked, refresh_token_reuse, refresh_token_retried, wrong_password, limit_reached,
+	// password_changed, device_renamed. One without a text is shown as it is.
 	Type     string
 	Level    string // of revoked: device or user
 	Reason   string // likewise

@@ -65,7 +65,8 @@ type Receipt struct {
 	Waiting      []Straggler
 	Until        time.Time // what those who have not confirmed it accept ends by then; said where they have no names
 
-	// URL is where the module asks for the [ReceiptState] as JSON until it is done, on this server. Empty: it is not asked.
+	// URL is where the module asks for the [ReceiptState] as JSON until it is done, on this server. Empty: it is not
+	// asked.
 	URL string
 	// Reload is this page with the receipt, for those without JavaScript. Empty: there is no link.
 	Reload string

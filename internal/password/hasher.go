@@ -239,8 +239,8 @@ func (h *Hasher) match(stored *storedHash, password string) (bool, error) {
 }
 
 // enter takes what one hash needs: a place in the queue or nothing, then its memory, then a slot. Every one of them is
-// first come, first served, and all take them in this order, so that nobody waits for ever; and nobody waits longer than
-// is of use to who asks.
+// first come, first served, and all take them in this order, so that nobody waits for ever; and nobody waits longer
+// than is of use to who asks.
 func (h *Hasher) enter(ctx context.Context, p *storedHash) (leave func(), err error) {
 	var taken []func()
 	back := func() {

@@ -6,7 +6,8 @@ import (
 	"curfew/models"
 )
 
-// Receiver is an outside app that has to be told of what happened: a webhook, or a client with a back-channel logout URI.
+// Receiver is an outside app that has to be told of what happened: a webhook, or a client with a back-channel logout
+// URI.
 type Receiver struct {
 	ID           string        `json:"id"`
 	Kind         string        `json:"kind"` // webhook or logout

@@ -115,8 +115,8 @@ var (
 	errPanic  = errors.New("panic")
 )
 
-// observe names the request, logs it, measures it, and turns a panic into an answer. It sees the route's pattern, and why
-// a request was refused, in the words of the answer; never the query, a header's value or a body.
+// observe names the request, logs it, measures it, and turns a panic into an answer. It sees the route's pattern, and
+// why a request was refused, in the words of the answer; never the query, a header's value or a body.
 func observe(cfg EngineConfig, proxies *proxies) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
