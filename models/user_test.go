@@ -255,6 +255,10 @@ func TestDeviceMaxAge(t *testing.T) {
 			t.Fatalf("an access token outlives its device, or ends long before: %s, %v", g.ExpiresIn, err)
 		}
 		next := k.mustRefresh(g.RefreshToken)
+		after, err := k.GetDevice(t.Context(), DeviceFilter{ID: g.DeviceID})
+		if err != nil || after.ExpiresAt != d.ExpiresAt {
+			t.Fatalf("a refresh moves the end from %s to %s, %v", d.ExpiresAt.Time(), after.ExpiresAt.Time(), err)
+		}
 		// As if it had been signed in so much earlier.
 		if _, err := k.sqldb.ExecContext(t.Context(), fmt.Sprintf("UPDATE devices SET signed_in_at = signed_in_at - %[1]d, "+
 			"expires_at = expires_at - %[1]d, ends_at = ends_at - %[1]d", time.Minute.Microseconds())); err != nil {
