@@ -42,9 +42,10 @@ def read_object(raw: bytes) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
     if type(value) is not dict:
         raise ValueError("no object")
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    # Looking for one letter is fast, counting and looking for two are not: most objects have nothing of either.
+    if (text.find("{", 1) >= 0 or "[" in text) and text.count("{") + text.count("[") > MAX_DEPTH < _depth(value):
         raise ValueError("nested too deeply")
-    if b"\\u" in raw:
+    if "\\" in text and "\\u" in text:
         # Half a pair of surrogates (RFC 7493 section 2.1) is no UTF-8, which shows when it is written.
         json.dumps(value, ensure_ascii=False).encode()
     return value

@@ -1,6 +1,7 @@
 """The issuer's published keys, and the signatures that they made."""
 
 import contextlib
+import hashlib
 import logging
 import threading
 import time
@@ -11,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.backends import default_backend
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from jwt.algorithms import Algorithm, get_default_algorithms
 from jwt.exceptions import InvalidKeyError
 
@@ -36,8 +37,10 @@ _ALGORITHMS: Final[dict[str, Algorithm]] = {
 # imported late (this, and in _http encodings.idna) is imported now.
 default_backend()
 
-# Made once: making them takes a while, beside a signature check.
-_SHA256: Final = hashes.SHA256()
+# Made once: making them takes a while, beside a signature check. The digest is hashlib's, which takes a fifth of the
+# time that cryptography's own takes.
+_sha256: Final = hashlib.sha256
+_SHA256: Final = Prehashed(hashes.SHA256())
 _ECDSA: Final = ec.ECDSA(_SHA256)
 _PKCS1: Final = padding.PKCS1v15()
 
@@ -56,9 +59,9 @@ class Key(NamedTuple):
                 if len(signature) != 64:
                     raise InvalidSignature
                 r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-                self.public.verify(encode_dss_signature(r, s), signed, _ECDSA)
+                self.public.verify(encode_dss_signature(r, s), _sha256(signed).digest(), _ECDSA)
             elif self.alg == "RS256":
-                self.public.verify(signature, signed, _PKCS1, _SHA256)
+                self.public.verify(signature, _sha256(signed).digest(), _PKCS1, _SHA256)
             else:
                 self.public.verify(signature, signed)
         except InvalidSignature:

@@ -83,6 +83,9 @@ class Claims(ReadOnly):
         return scope in self.scopes
 
 
+_NESTED: Final = frozenset({list, dict})
+
+
 def _freeze(value: Any) -> Any:
     if type(value) is list:
         return tuple(map(_freeze, value))
@@ -168,9 +171,8 @@ def read_claims(members: dict[str, Any]) -> Claims:
         issued = max(issued, _micros(members["nbf"]))
     if type(get("scope", "")) is not str or type(get("rid", "")) is not str:
         _refuse()
-    for name, value in members.items():
-        if type(value) is list or type(value) is dict:
-            members[name] = _freeze(value)
+    if not _NESTED.isdisjoint(map(type, members.values())):  # type: ignore[arg-type]
+        members = {name: _freeze(value) for name, value in members.items()}
     claims = Claims(members)
     claims._iat_us, claims._client_id, claims._device_id, claims._sub = iat_us, client_id, device_id, sub
     claims._expires, claims._issued = exp, issued
