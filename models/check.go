@@ -28,12 +28,12 @@ func (s *Store) parseAccessToken(ctx context.Context, raw string) (*Claims, erro
 	}
 	// What we have signed begins with the header of one of our keys, to the letter. So no header is ever trusted.
 	key := s.keys.Load().byHeader[header]
-	if key == nil && looksLikeOurs(header) && !s.unknownKeys.has(header) {
+	if key == nil && looksLikeOurs(header) && !s.unknownKeys.headers.has(header) {
 		if err := s.newerKeys(ctx); err != nil {
 			return nil, err
 		}
 		if key = s.keys.Load().byHeader[header]; key == nil {
-			s.unknownKeys.add(header)
+			s.unknownKeys.headers.add(strings.Clone(header))
 		}
 	}
 	if key == nil {

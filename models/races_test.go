@@ -146,7 +146,7 @@ func TestUnknownKey(t *testing.T) {
 			}
 		}
 		header, _, _ := strings.Cut(old.AccessToken, ".")
-		if !here.unknownKeys.has(header) {
+		if !here.unknownKeys.headers.has(header) {
 			t.Fatal("a withdrawn key is asked for again")
 		}
 		if !k.d.postgres {

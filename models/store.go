@@ -64,7 +64,7 @@ type Store struct {
 	receiptReads   chan struct{} // those who read a whole receipt after a wait
 	waits          callers
 
-	subscribersSeen subscriberSet
+	subscribersSeen boundedSet[SubscriberID]
 
 	pings, readingOrigins singleflight.Group
 
@@ -120,6 +120,7 @@ func connect(cfg Config) (*Store, error) {
 	s.acknowledgements = batch[acknowledgement, error]{
 		run: s.writeAcknowledgements, start: s.background.Go, workers: 1, most: 5000,
 	}
+	s.unknownKeys.headers.most, s.subscribersSeen.most = maxUnknownKeys, maxSubscribersSeen
 	if s.hasher, err = password.New(cfg.Hash); err != nil {
 		return nil, invalid("%w", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"gorm.io/gorm"
@@ -18,6 +17,9 @@ import (
 // SubscriberLease is how long a subscriber counts as live after its stream was last known to be open, and after its
 // last acknowledgement.
 const SubscriberLease = 30 * time.Second
+
+// maxSubscribersSeen bounds how many names a node remembers of those that the database knows.
+const maxSubscribersSeen = 50_000
 
 // SubscriberID names a resource server: a name under the client that it authenticates as.
 type SubscriberID struct {
@@ -143,34 +145,6 @@ func (s *Store) newSubscribers(tx *gorm.DB, ids []SubscriberID) (refused map[Sub
 		}
 	}
 	return refused, nil
-}
-
-// subscriberSet is a bounded memory of names that the database knows. When it is full it starts anew.
-type subscriberSet struct {
-	mu  sync.Mutex
-	ids map[SubscriberID]struct{}
-}
-
-func (m *subscriberSet) has(id SubscriberID) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, ok := m.ids[id]
-	return ok
-}
-
-func (m *subscriberSet) add(id SubscriberID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ids == nil || len(m.ids) >= 50_000 {
-		m.ids = map[SubscriberID]struct{}{}
-	}
-	m.ids[id] = struct{}{}
-}
-
-func (m *subscriberSet) remove(id SubscriberID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.ids, id)
 }
 
 // Unsubscribe says that a subscriber's last stream on this node has ended. It stays live for as long as its last

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,26 +37,7 @@ const (
 type unknownKeys struct {
 	reading singleflight.Group
 	waiting atomic.Int64
-
-	mu      sync.Mutex
-	headers map[string]struct{}
-}
-
-func (u *unknownKeys) has(header string) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	_, ok := u.headers[header]
-	return ok
-}
-
-// add is told of a header that a reading after its first use has not found. When it is full it starts anew.
-func (u *unknownKeys) add(header string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.headers == nil || len(u.headers) == maxUnknownKeys {
-		u.headers = map[string]struct{}{}
-	}
-	u.headers[strings.Clone(header)] = struct{}{}
+	headers boundedSet[string]
 }
 
 // newerKeys returns when the key table has been read since the call: a token of a key that another node has just made
