@@ -117,7 +117,8 @@ func (s *Store) SignOutApp(ctx context.Context, in BrowserCookie, device *Device
 		own := &Device{}
 		err := s.lockDevice(tx, device.ID, own)
 		switch {
-		case errors.Is(dbError(err), ErrNotFound), err == nil && own.UserID != device.UserID, err == nil && own.ClientID != device.ClientID:
+		case errors.Is(dbError(err), ErrNotFound),
+			err == nil && (own.UserID != device.UserID || own.ClientID != device.ClientID):
 			// It is gone, and what it came through ends all the same.
 		case err != nil:
 			return nil, err

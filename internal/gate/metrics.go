@@ -30,7 +30,8 @@ func newMetrics(v *verify.Verifier) *metrics {
 		}, []string{"code"}),
 	}
 	for _, status := range []int{
-		http.StatusOK, http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError, http.StatusServiceUnavailable,
+		http.StatusOK, http.StatusUnauthorized, http.StatusForbidden,
+		http.StatusInternalServerError, http.StatusServiceUnavailable,
 	} {
 		m.checks.WithLabelValues(strconv.Itoa(status)) // there from the start, so that a first one is a rise
 	}
