@@ -20,7 +20,7 @@ func TestDocs_Registrations(t *testing.T) {
 	b := newBox(t, testdb.SQLite(t))
 	b.run("", "migrate")
 	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "apps-*.md"))
-	if err != nil || len(pages) != 4 {
+	if err != nil || len(pages) != 5 {
 		t.Fatalf("%q, %v", pages, err)
 	}
 	for _, page := range pages {
@@ -33,13 +33,22 @@ func TestDocs_Registrations(t *testing.T) {
 			t.Errorf("%s registers no client", page)
 		}
 		for _, m := range found {
-			shell := exec.CommandContext(t.Context(), need.Program(t, "bash", "curl"))
-			shell.Env = append(b.env, "CURFEW="+binary)
-			shell.Stdin = strings.NewReader(`curfew() { "$CURFEW" "$@"; }; ` + m[1])
-			out, err := shell.CombinedOutput()
-			if err != nil || !strings.Contains(string(out), ": added") {
-				t.Errorf("%s: %s: %v: %s", filepath.Base(page), m[1], err, out)
+			if out := b.shell(m[1]); !strings.Contains(out, ": added") {
+				t.Errorf("%s: %s: %s", filepath.Base(page), m[1], out)
 			}
 		}
 	}
+}
+
+// shell runs a command of a page, as a reader would, to its end.
+func (b *box) shell(command string) string {
+	b.t.Helper()
+	shell := exec.CommandContext(b.t.Context(), need.Program(b.t, "bash", "curl"))
+	shell.Env = append(b.env, "CURFEW="+binary)
+	shell.Stdin = strings.NewReader(`curfew() { "$CURFEW" "$@"; }; ` + command)
+	out, err := shell.CombinedOutput()
+	if err != nil {
+		b.t.Fatalf("%s: %v: %s", command, err, out)
+	}
+	return string(out)
 }

@@ -15,6 +15,7 @@ import (
 	"curfew/internal/need"
 	"curfew/internal/proc"
 	"curfew/internal/testdb"
+	"curfew/internal/visit"
 )
 
 // What a newcomer does with the pages for resource servers: a route in Express, one in FastAPI and one in Go, each as
@@ -131,41 +132,48 @@ func writeProgram(t *testing.T, dir, name, code string) {
 // startServer starts a program and waits until it refuses who brings no token. It ends with the test.
 func startServer(t *testing.T, dir, addr string, env []string, program string, args ...string) string {
 	t.Helper()
+	at := "http://" + addr + "/orders"
+	if status := startProgram(t, dir, at, env, program, args...); status != http.StatusUnauthorized {
+		t.Fatalf("%s without a token: %d, want 401", program, status)
+	}
+	return at
+}
+
+// startProgram starts one and waits until it answers at an address, with that status. It ends with the test.
+func startProgram(t *testing.T, dir, at string, env []string, program string, args ...string) (status int) {
+	t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	exited, err := proc.Start(cmd, syscall.SIGKILL)
+	said := &output{}
+	cmd.Stdout, cmd.Stderr = said, said
+	exited, err := proc.Start(cmd, syscall.SIGTERM)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-exited
+		_ = cmd.Process.Signal(syscall.SIGTERM) // some have children to end
+		select {
+		case <-exited:
+		case <-time.After(10 * time.Second):
+			_ = cmd.Process.Kill()
+			<-exited
+		}
+		if t.Failed() {
+			t.Logf("%s says: %s", program, said)
+		}
 	})
-	at := "http://" + addr + "/orders"
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := http.DefaultClient.Do(r)
+		page, err := visit.New().Get(ctx, at)
 		if err == nil {
-			res.Body.Close()
-			if res.StatusCode != http.StatusUnauthorized {
-				t.Fatalf("%s without a token: %s, want 401", program, res.Status)
-			}
-			return at
+			return page.Status
 		}
 		select {
 		case <-exited:
-			t.Fatalf("%s ended: %s", program, said.String())
+			t.Fatalf("%s ended: %s", program, said)
 		case <-ctx.Done():
-			_ = cmd.Process.Kill()
-			<-exited
-			t.Fatalf("%s does not answer: %v: %s", program, err, said.String())
+			t.Fatalf("%s does not answer: %v: %s", program, err, said)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

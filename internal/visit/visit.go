@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"golang.org/x/net/html"
 )
@@ -133,7 +134,8 @@ func (b *Browser) ask(ctx context.Context, method, address string, fields url.Va
 	}
 	defer res.Body.Close()
 	for _, c := range res.Cookies() {
-		if b.cookies[c.Name] = c.Value; c.MaxAge < 0 {
+		gone := c.MaxAge < 0 || !c.Expires.IsZero() && c.Expires.Before(time.Now())
+		if b.cookies[c.Name] = c.Value; gone {
 			delete(b.cookies, c.Name)
 		}
 	}
