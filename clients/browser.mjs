@@ -23,51 +23,38 @@ function formOf(page) {
   return { action: attributes(form[1]).action, fields }
 }
 
-// A Visitor keeps cookies by host. home are the origins of apps that it goes on to as well; any other address ends a walk.
+// A Visitor keeps the server's cookies.
 export class Visitor {
   #cookies = new Map()
-  #home
-
-  constructor({ home = [] } = {}) {
-    this.#home = home
-  }
 
   async #ask(url, request) {
-    const host = this.#cookies.get(url.origin) ?? new Map()
-    this.#cookies.set(url.origin, host)
-    const headers = { cookie: [...host].map((pair) => pair.join('=')).join('; ') }
+    const headers = { cookie: [...this.#cookies].map((pair) => pair.join('=')).join('; ') }
     const response = await fetch(url, { redirect: 'manual', ...request, headers })
     for (const line of response.headers.getSetCookie()) {
       const [, name, value] = line.match(/^([^=]+)=([^;]*)/)
-      if (/max-age=(0|-)|expires=Thu, 01 Jan 1970/i.test(line)) host.delete(name)
-      else host.set(name, value)
+      if (/max-age=(0|-)|expires=Thu, 01 Jan 1970/i.test(line)) this.#cookies.delete(name)
+      else this.#cookies.set(name, value)
     }
     return response
   }
 
-  // walk follows redirects, and fills the forms of our pages in if person is there. It ends at a page, or at an address
-  // elsewhere.
-  async #walk(start, person) {
+  // signIn does what a person does who is sent to url, follows redirects and fills the server's forms in, and returns the
+  // address that the app is called back at.
+  async signIn(start, person) {
     let url = new URL(start)
-    const known = [url.origin, ...this.#home]
     let request = {}
     for (let hop = 0; hop < 20; hop++) {
       const response = await this.#ask(url, request)
       request = {}
       if (response.status >= 300 && response.status < 400) {
-        const from = url.origin
+        const { origin } = url
         url = new URL(response.headers.get('location'), url)
-        if (this.#home.includes(from)) known.push(url.origin) // an app leads to its server
-        if (!known.includes(url.origin)) return { url }
+        if (url.origin !== origin) return url
         continue
       }
       const page = await response.text()
-      const form = this.#home.includes(url.origin) ? null : formOf(page)
-      if (!form) {
-        assert.equal(response.status, 200, `${url} answers ${response.status}: ${page}`)
-        return { url, page }
-      }
-      assert.ok(response.status === 200 && person, `${url} answers ${response.status}: ${page}`)
+      const form = formOf(page)
+      assert.ok(response.status === 200 && form && person, `${url} answers ${response.status}: ${page}`)
       const { fields } = form
       if (fields.has('password')) fields.set('username', person.username).set('password', person.password)
       if (fields.has('choice')) fields.set('choice', 'continue')
@@ -78,21 +65,9 @@ export class Visitor {
     throw new Error('too many redirects or pages')
   }
 
-  // signIn does what a person does who is sent to url, and returns the address that the app is called back at.
-  async signIn(url, person) {
-    const end = await this.#walk(url, person)
-    assert.equal(end.page, undefined, `${url} ends at a page: ${end.page}`)
-    return end.url
-  }
-
   // follow is that without anything to fill in.
   follow(url) {
     return this.signIn(url)
-  }
-
-  // open is what the page says at last.
-  async open(url, person) {
-    return (await this.#walk(url, person)).page
   }
 }
 

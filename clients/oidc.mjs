@@ -1,7 +1,6 @@
-// OpenID Connect as stock clients do it out of the box: openid-client 6 and 5 (the one in next-auth 4), and @auth/core
-// (Auth.js). Sign-in, ID token, userinfo, refresh, log-out. Started by ./run.
+// OpenID Connect as stock clients do it out of the box: openid-client 6, and 5 (the one in next-auth 4). Sign-in, ID token,
+// userinfo, refresh, log-out. Started by ./run.
 import assert from 'node:assert/strict'
-import { Auth } from '@auth/core'
 import * as v6 from 'openid-client'
 import * as v5 from 'openid-client5'
 import { Visitor } from './browser.mjs'
@@ -58,42 +57,7 @@ async function openidClient5() {
   await assert.rejects(client.refresh(next), { error: 'invalid_grant' })
 }
 
-// Auth.js, as the app that it is in: a function from requests to answers.
-async function authCore() {
-  const app = 'http://127.0.0.1:1'
-  const config = {
-    secret: RP_SECRET,
-    trustHost: true,
-    basePath: '/auth',
-    // idToken: false has it ask the userinfo endpoint, where name and email are.
-    providers: [
-      { id: 'curfew', name: 'Curfew', type: 'oidc', idToken: false, issuer: ISSUER, clientId: RP_ID, clientSecret: RP_SECRET },
-    ],
-    logger: { error: (err) => console.error(err) },
-  }
-  const cookies = new Map()
-  const ask = async (path, init = {}) => {
-    const headers = { ...init.headers, cookie: [...cookies].map((pair) => pair.join('=')).join('; ') }
-    const response = await Auth(new Request(app + path, { ...init, headers }), config)
-    for (const line of response.headers.getSetCookie()) {
-      const [, name, value] = line.match(/^([^=]+)=([^;]*)/)
-      cookies.set(name, value)
-    }
-    return response
-  }
-  const { csrfToken } = await (await ask('/auth/csrf')).json()
-  const start = await ask('/auth/signin/curfew', {
-    method: 'POST',
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    body: new URLSearchParams({ csrfToken, callbackUrl: app }),
-  })
-  const answer = await new Visitor().signIn(start.headers.get('location'), person)
-  await ask(answer.pathname + answer.search)
-  const session = await (await ask('/auth/session')).json()
-  assert.deepEqual([session?.user?.name, session?.user?.email], ['Alice Archer', 'alice@example.com'])
-}
-
-for (const [name, run] of Object.entries({ openidClient6, openidClient5, authCore })) {
+for (const [name, run] of Object.entries({ openidClient6, openidClient5 })) {
   await run()
   console.log(`${name}, OpenID Connect: passed`)
 }

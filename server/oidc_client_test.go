@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"net/url"
 	"testing"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -10,8 +12,8 @@ import (
 	"curfew/internal/visit"
 )
 
-// coreos/go-oidc, unmodified: discovery, the ID token with its nonce and at_hash, userinfo, and the ID token of a refresh.
-// An access token is no ID token to it.
+// coreos/go-oidc, unmodified: discovery, the ID token with its nonce and at_hash, userinfo, the ID token of a refresh, and
+// a log-out by it. An access token is no ID token to it.
 func TestStockClient_GoOIDC(t *testing.T) {
 	forEachRP(t, func(t *testing.T, k *kit) {
 		ctx := oidc.ClientContext(t.Context(), k.http.Client())
@@ -24,7 +26,8 @@ func TestStockClient_GoOIDC(t *testing.T) {
 			Scopes: []string{oidc.ScopeOpenID, "profile", "email"},
 		}
 		page := cfg.AuthCodeURL("the state", oidc.Nonce("the nonce"))
-		answer, err := visit.New().SignIn(ctx, page, "anna", testPassword)
+		browser := visit.New()
+		answer, err := browser.SignIn(ctx, page, "anna", testPassword)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,6 +66,24 @@ func TestStockClient_GoOIDC(t *testing.T) {
 		}
 		if _, err := provider.Verifier(&oidc.Config{ClientID: "rp", SkipClientIDCheck: true}).Verify(ctx, again.AccessToken); err == nil {
 			t.Error("an access token was taken for an ID token")
+		}
+		var metadata struct {
+			EndSession string `json:"end_session_endpoint"`
+		}
+		if err := provider.Claims(&metadata); err != nil {
+			t.Fatal(err)
+		}
+		hint, _ := again.Extra("id_token").(string)
+		out, err := browser.Get(ctx, metadata.EndSession+"?"+url.Values{
+			"id_token_hint": {hint}, "post_logout_redirect_uri": {rpOutURI}, "state": {"bye"},
+		}.Encode())
+		if err != nil || out.Out == nil || out.Out.String() != rpOutURI+"&state=bye" {
+			t.Fatalf("the log-out: %+v, %v", out, err)
+		}
+		late := &oauth2.Token{RefreshToken: again.RefreshToken}
+		_, err = cfg.TokenSource(context.WithoutCancel(ctx), late).Token()
+		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); !ok || refused.ErrorCode != "invalid_grant" {
+			t.Errorf("a refresh after the log-out: %v", err)
 		}
 	})
 }
