@@ -58,6 +58,8 @@ var (
 		"{lock}", "FOR NO KEY UPDATE", "{lock d}", "FOR NO KEY UPDATE OF d", "{lock l}", "FOR NO KEY UPDATE OF l",
 		"{skip locked}", "FOR UPDATE SKIP LOCKED",
 		"{oldest open}", "pg_snapshot_xmin(pg_current_snapshot())::text::bigint",
+		"{a resource is left}", `(d.resources = ''
+			OR string_to_array(d.resources, ' ') && string_to_array(c.resources, ' '))`,
 	)
 	// SQLite has one writer: a write transaction begins with the lock on everything (_txlock=immediate).
 	sqliteWords = strings.NewReplacer(
@@ -66,6 +68,9 @@ var (
 		"{d resources}", "resources",
 		"{lock}", "", "{lock d}", "", "{lock l}", "", "{skip locked}", "",
 		"{oldest open}", "9223372036854775807",
+		"{a resource is left}", `(d.resources = '' OR EXISTS (SELECT 1
+			FROM json_each('[' || replace(json_quote(d.resources), ' ', '","') || ']') w
+			WHERE instr(' ' || c.resources || ' ', ' ' || w.value || ' ') > 0))`,
 	)
 	listWord    = regexp.MustCompile(`\{in ([a-z_]+)\}`)
 	unknownWord = regexp.MustCompile(`\{[a-z ]+\}`)

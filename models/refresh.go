@@ -61,7 +61,7 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 				s.Stats.Refreshes.Add(1)
 			}
 			s.keepHorizonAhead(r.now, r.horizon)
-			resources, err := in.audience(r.device)
+			resources, err := request.audience(r.device)
 			if err != nil {
 				return nil, err
 			}
@@ -79,18 +79,6 @@ func (s *Store) RefreshDevice(ctx context.Context, in Refresh) (*Grant, error) {
 	}
 }
 
-// audience is what was asked for, or else all that the device has, less what the client has lost since. A device that
-// was signed in for resources which are all lost gets no token for something else instead.
-func (in *Refresh) audience(d *Device) ([]string, error) {
-	if len(in.Resources) > 0 || d.Resources == "" {
-		return in.Resources, nil
-	}
-	if left := common(d.Resources, in.Client.Resources); left != "" {
-		return strings.Fields(left), nil
-	}
-	return nil, ErrTarget
-}
-
 // rotation is a refresh that waits for its statement.
 type rotation struct {
 	refreshToken
@@ -100,6 +88,18 @@ type rotation struct {
 	origin Origin
 
 	resources []string // likewise
+}
+
+// audience is what was asked for, or else all that the device has, less what the client has lost since. A device that
+// was signed in for resources which are all lost gets no token for something else instead: [ErrTarget].
+func (q *rotation) audience(d *Device) ([]string, error) {
+	if len(q.resources) > 0 || d.Resources == "" {
+		return q.resources, nil
+	}
+	if left := common(d.Resources, q.client.Resources); left != "" {
+		return strings.Fields(left), nil
+	}
+	return nil, ErrTarget
 }
 
 // rotated is what became of it. No device: its row is not as the rule wants it, or somebody holds it.
@@ -125,6 +125,8 @@ const rotate = ` UPDATE devices AS d SET
 		AND c.version = q.version
 		-- mutant: refresh-ignores-the-horizon
 		AND {now} <= r.horizon
+		-- A token that is refused must not be used up: its client would come again with it, and look like a thief.
+		AND {a resource is left}
 		AND ` + aliveDevice + ` AND ` + withinLifetimes + `
 	RETURNING refresh_id, user_id, scope, issued_at, expires_at, signed_in_at, auth_at, {d resources}, {now}, {horizon}`
 
@@ -221,7 +223,8 @@ func (q *rotation) narrows(d *Device) error {
 	case !coversAll(strings.Fields(d.Resources), q.resources), q.client.checkResources(q.resources) != nil:
 		return ErrTarget
 	}
-	return nil
+	_, err := q.audience(d)
+	return err
 }
 
 // covers tells whether asked, which may be empty, has nothing that scope has not.
