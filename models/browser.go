@@ -108,8 +108,9 @@ type BrowserSignIn struct {
 }
 
 // SignInBrowser makes a browser session, or renews the one that the browser has: of the same user it ends nothing, but
-// there is a new cookie and the password was given now. The session of another user in the same browser is signed out
-// in the same commit, with its children; its cookie must prove it. The id of the session is the browser's next marker.
+// there is a new cookie and the password was given now. Its cookie must prove it, but for tabs that sign in within the
+// reuse interval. The session of another user in the same browser is signed out in the same commit, with its children,
+// if its cookie proves it. The id of the session is the browser's next marker.
 //
 // Like [Store.SignIn] it returns [ErrCredentials] for a user that has changed since the password was checked, and
 // [ErrScope] for somebody who is no admin at the console, who leaves no device.
@@ -151,7 +152,7 @@ func (s *Store) signInBrowser(tx *gorm.DB, w *signingIn, in BrowserSignIn) error
 			return err
 		}
 	}
-	renews, err := s.findRenewed(tx, w)
+	renews, err := s.findRenewed(tx, w, presented)
 	if err != nil {
 		return err
 	}
@@ -194,8 +195,10 @@ func (s *Store) findFormer(tx *gorm.DB, w *signingIn, presented refreshToken) er
 	return nil
 }
 
-// findRenewed locks the user's session in this browser, and tells whether it is signed in.
-func (s *Store) findRenewed(tx *gorm.DB, w *signingIn) (bool, error) {
+// findRenewed locks the user's session in this browser, and tells whether it is to be renewed. The marker, which lists
+// show, is enough for that only while tabs sign in at the same moment. Later whoever lacks the cookie signs in again on
+// the same GUID, like any device: what was of before ends, and the log and the notices say so.
+func (s *Store) findRenewed(tx *gorm.DB, w *signingIn, presented refreshToken) (bool, error) {
 	if w.DeviceID == uuid.Nil {
 		return false, nil
 	}
@@ -207,12 +210,12 @@ func (s *Store) findRenewed(tx *gorm.DB, w *signingIn) (bool, error) {
 		return false, nil
 	}
 	// A statement of its own: what it reads is newer than the lock.
-	var alive bool
-	err := s.row(tx, `SELECT `+aliveDevice+` AND `+withinBrowserLifetimes+`
+	var alive, now bool
+	err := s.row(tx, `SELECT `+aliveDevice+` AND `+withinBrowserLifetimes+`, {now} < d.rotated_at + @reuse
 		FROM devices d, users u, clients c, realm r WHERE d.id = @id AND`+ruleJoin,
-		s.lifetimes(args{"id": d.ID}), &alive)
+		s.lifetimes(args{"id": d.ID, "reuse": s.cfg.ReuseInterval}), &alive, &now)
 	w.device, w.again = d, true
-	return alive, err
+	return alive && (now || presented == refreshToken{d.ID, d.RefreshID}), err
 }
 
 // renewBrowser gives the session, whose row is locked, a new cookie and the time of the password that was just given.

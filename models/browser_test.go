@@ -46,6 +46,19 @@ func TestSignInBrowser(t *testing.T) {
 				t.Fatalf("another session: %+v", again)
 			}
 		}
+		// After the reuse interval neither the marker alone nor a cookie from before renews anything: who has the password
+		// and a GUID, which lists show, takes over no session unseen. It is a new sign-in, which ends what was before.
+		for _, cookie := range []string{"", first} {
+			k.age(k.cfg.ReuseInterval)
+			before, events := k.child(again, app), k.count(AuditSignedInAgain)
+			other, its := k.browser(u, cookie, b.ID)
+			if other.ID != b.ID || k.inBrowser(second) || !k.inBrowser(its) || k.alive(before) ||
+				k.endedWith(before.DeviceID) != ReasonParentSignedOut || k.count(AuditSignedInAgain) != events+1 {
+				t.Fatalf("renewed without its cookie: %+v", other)
+			}
+			again, second = other, its
+		}
+		child = k.child(again, app)
 
 		// Somebody else in the same browser: the session before is out, with its children.
 		ben := k.newUser("ben")

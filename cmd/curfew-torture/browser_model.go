@@ -37,7 +37,7 @@ func (sp specification) browser(s worldState, in operation, out outcome) (bool, 
 		if ok != (in.Password == s.Password && !s.Disabled) {
 			return false, s
 		}
-		return !ok || sp.signInBrowser(&s.Session, in.RefreshID, out.RefreshID), s
+		return !ok || sp.signInBrowser(&s, in.RefreshID, out.RefreshID), s
 	case actPage:
 		return ok == sp.fits(s.Session, in.RefreshID), s
 	case actCode:
@@ -59,13 +59,15 @@ func (sp specification) browser(s worldState, in operation, out outcome) (bool, 
 	return true, s
 }
 
-// signInBrowser: a session that is in is renewed, and whoever did not present its newest cookie gets that one while
-// tabs may race each other; one that is out begins anew.
-func (sp specification) signInBrowser(b *sessionState, presented, given int32) bool {
+// signInBrowser: a session that is in is renewed with its newest cookie, and whoever did not present that one gets it
+// while tabs may race each other. Without it at any other time the session begins anew, as one does that is out.
+func (sp specification) signInBrowser(s *worldState, presented, given int32) bool {
+	b := &s.Session
 	switch {
-	case !b.Live:
+	case !b.Live || !sp.reuse && presented != b.Cookie:
+		s.endSession()
 		*b = sessionState{Exists: true, Live: true, Cookie: given}
-	case presented == b.Cookie || !sp.reuse:
+	case presented == b.Cookie:
 		if given == b.Cookie || given == b.Before {
 			return false
 		}
@@ -106,7 +108,7 @@ func (sp specification) lostBrowser(s worldState, in operation) worldState {
 	switch in.Action {
 	case actBrowser:
 		if in.Password == s.Password && !s.Disabled {
-			sp.signInBrowser(&s.Session, in.RefreshID, unknownRefreshID)
+			sp.signInBrowser(&s, in.RefreshID, unknownRefreshID)
 		}
 	case actEndSession:
 		s.endSession()

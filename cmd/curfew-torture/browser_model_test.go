@@ -64,6 +64,10 @@ func TestSpecification_Browser(t *testing.T) {
 		{"all but another ends both", true, true, append(signedIn[:3:3], act(actSignOutRest, 1), page(1, refused), check(0, 5, refused))},
 		{"renewed", true, true, append(signedIn[:3:3], browser(1, 2), page(1, done), page(2, done), check(0, 5, done), browser(1, 2))},
 		{"the cookie stays", true, false, []event{browser(0, 1), browser(1, 1)}},
+		{"without its cookie it begins anew", false, true, append(
+			signedIn[:3:3], browser(0, 2), page(1, refused), page(2, done), check(0, 5, refused),
+		)},
+		{"without its cookie it is taken over", false, false, append(signedIn[:3:3], browser(0, 2), check(0, 5, done))},
 		{"an old cookie without an interval", false, false, []event{browser(0, 1), browser(1, 2), page(1, done)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
