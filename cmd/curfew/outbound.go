@@ -56,5 +56,7 @@ func (n *node) startNotifier(metrics *web.Metrics) *notify.Notifier {
 		_, failing := notifier.Receivers()
 		return float64(failing)
 	})
+	metrics.Gauge("curfew_receivers_behind_seconds", "How long ago the oldest event happened that one has to be told of.",
+		func() float64 { return notifier.Behind().Seconds() })
 	return notifier
 }

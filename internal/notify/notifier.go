@@ -125,6 +125,18 @@ func (n *Notifier) Receivers() (all, failing int) {
 	return len(n.workers), failing
 }
 
+// Behind is how long ago the oldest event happened that a receiver of this node has still to be told of; 0: none.
+func (n *Notifier) Behind() (longest time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, w := range n.workers {
+		if at := models.Micros(w.telling.Load()); at != 0 {
+			longest = max(longest, w.tail.clock().Sub(at))
+		}
+	}
+	return longest
+}
+
 // kindIndex is a kind's place in [Kinds].
 func kindIndex(kind string) int { return slices.Index(Kinds[:], kind) }
 

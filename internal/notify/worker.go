@@ -40,6 +40,7 @@ type worker struct {
 	stop       context.CancelFunc
 	ended      atomic.Bool
 	failing    atomic.Bool
+	telling    atomic.Int64                    // when the event happened that is being told; 0: none
 	passed     atomic.Pointer[models.Position] // beyond the written position: nothing there concerns the receiver
 
 	seen     models.Position  // up to here the log has been looked at
@@ -152,6 +153,8 @@ func (w *worker) tell(e *models.OutboxEvent) error {
 		return nil
 	}
 	w.passed.Store(nil)
+	w.telling.Store(int64(e.Happened))
+	defer w.telling.Store(0)
 	tell := w.tellWebhook
 	if w.receiver.Kind == models.ReceiverLogout {
 		tell = w.tellDevices
