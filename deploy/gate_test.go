@@ -27,6 +27,7 @@ func TestGate(t *testing.T) {
 		{"any method", "BREW", "/check", user, 200, "", nil},
 		{"no token", "GET", "/check", "", 401, "Bearer", nil},
 		{"garbage", "GET", "/check", "x", 401, badToken, nil},
+		{"an ID token", "GET", "/check", c.idToken(), 401, badToken, nil},
 		{"the configured scope", "GET", "/check", profile, 403, scopes("orders"), nil},
 		{"they add up", "GET", "/check?scope=a+orders&scope=b", user, 403, scopes("orders a b c d e"), []string{"c d", "a e"}},
 		{"both are there", "GET", "/check?scope=settings", user, 200, "", []string{"orders"}},

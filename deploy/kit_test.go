@@ -66,7 +66,7 @@ func startCurfew(t testing.TB) *curfew {
 	}}
 	c.command("", "migrate")
 	c.command(password+"\n", "user", "add", "alice", "--password-stdin")
-	c.command("", "client", "add", "web", "--public", "--grants", "password,refresh_token", "--scopes", "settings orders profile")
+	c.command("", "client", "add", "web", "--public", "--grants", "password,refresh_token", "--scopes", "settings orders profile openid")
 	c.command(jobSecret+"\n", "client", "add", "job", "--grants", "client_credentials", "--scopes", "orders", "--secret-stdin")
 	var api struct {
 		Secret string `json:"client_secret"`
@@ -98,6 +98,19 @@ func (c *curfew) command(stdin string, args ...string) string {
 // token asks the token endpoint for an access token, and gives back the refresh token that came with it.
 func (c *curfew) token(pairs ...string) (access, refresh string) {
 	c.t.Helper()
+	a := c.answer(pairs...)
+	return a.Access, a.Refresh
+}
+
+// tokenAnswer is what the token endpoint answers with.
+type tokenAnswer struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+	ID      string `json:"id_token"`
+}
+
+func (c *curfew) answer(pairs ...string) (answer tokenAnswer) {
+	c.t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
 		form.Set(pairs[i], pairs[i+1])
@@ -107,10 +120,6 @@ func (c *curfew) token(pairs ...string) (access, refresh string) {
 		c.t.Fatal(err)
 	}
 	defer res.Body.Close()
-	var answer struct {
-		Access  string `json:"access_token"`
-		Refresh string `json:"refresh_token"`
-	}
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
 		c.t.Fatal(err)
@@ -118,13 +127,18 @@ func (c *curfew) token(pairs ...string) (access, refresh string) {
 	if err := json.Unmarshal(text, &answer); err != nil || answer.Access == "" {
 		c.t.Fatalf("token: %s %s", res.Status, text)
 	}
-	return answer.Access, answer.Refresh
+	return answer
 }
 
 func (c *curfew) signIn(scope string) string {
 	c.t.Helper()
 	access, _ := c.token("grant_type", "password", "client_id", "web", "username", "alice", "password", password, "scope", scope)
 	return access
+}
+
+func (c *curfew) idToken() string {
+	c.t.Helper()
+	return c.answer("grant_type", "password", "client_id", "web", "username", "alice", "password", password).ID
 }
 
 func (c *curfew) refreshToken() string {

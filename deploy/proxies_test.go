@@ -135,6 +135,8 @@ func guards(t *testing.T, p *proxy, a *app, c *curfew, subscribers int) (job str
 		p := p.on(t)
 		p.refused(a, "/", "", 401, "Bearer")
 		p.refused(a, "/", "nonsense", 401, badToken)
+		p.refused(a, "/", c.idToken(), 401, badToken)
+		p.refused(a, "/orders", c.idToken(), 401, badToken)
 		p.refused(a, "/orders", "", 401, "Bearer")
 		p.refused(a, "/orders", other, 403, badScope)
 		p.refused(a, "/orders/1?scope=", other, 403, badScope)

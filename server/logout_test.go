@@ -1,9 +1,12 @@
 package server
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -65,7 +68,10 @@ func TestLogout_OwnHint(t *testing.T) {
 		if k.active(tokens.str("access_token")) || b.cookies[sessionCookie] != "" {
 			t.Error("it is not")
 		}
-		// A refreshed one is as good, and so is one that has expired.
+		// One that has expired is as good, and so is one of a refresh.
+		tokens = b.signedIn()
+		a = b.get(logoutURL("id_token_hint", k.expired(tokens), "post_logout_redirect_uri", rpOutURI, "state", "s&t"))
+		k.wantOut("expired", b, a, rpBack, tokens.str("access_token"))
 		tokens = b.signedIn()
 		again := k.form("/oauth2/token", "grant_type", "refresh_token", "client_id", "rp", "client_secret", apiSecret,
 			"refresh_token", tokens.str("refresh_token"))
@@ -79,10 +85,44 @@ func TestLogout_OwnHint(t *testing.T) {
 	})
 }
 
+// expired is the ID token of an answer as it was two hours ago.
+func (k *kit) expired(tokens *answer) string {
+	k.t.Helper()
+	claims := claimsOf(k.t, tokens.str("id_token"))
+	for _, name := range []string{"iat", "exp", "auth_time"} {
+		claims[name] = int64(claims[name].(float64)) - 7200
+	}
+	return k.identity("JWT", claims)
+}
+
+// identity is a token that the server's own key for apps has signed.
+func (k *kit) identity(typ string, claims map[string]any) string {
+	k.t.Helper()
+	token, err := k.store.SignIdentity(typ, claims, models.Micros(time.Now().UnixMicro()))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return token
+}
+
+// altered is the ID token of an answer with another claim and the signature that it had.
+func (k *kit) altered(tokens *answer, name string, value any) string {
+	k.t.Helper()
+	parts, claims := strings.Split(tokens.str("id_token"), "."), claimsOf(k.t, tokens.str("id_token"))
+	claims[name] = value
+	text, err := json.Marshal(claims)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return parts[0] + "." + base64.RawURLEncoding.EncodeToString(text) + "." + parts[2]
+}
+
 // Everything else asks, and does nothing until the answer.
 func TestLogout_Asks(t *testing.T) {
 	forEachRP(t, func(t *testing.T, k *kit) {
-		foreign := k.browser().signedIn()
+		k.user("ben")
+		foreign, ben := k.browser().signedIn(), k.browser()
+		bens := k.exchange("rp", k.code(ben.signInAs(ben.get(plainURL()), "ben")), "code_verifier", "")
 		b := k.browser()
 		tokens := b.signedIn()
 		own := tokens.str("id_token")
@@ -93,13 +133,24 @@ func TestLogout_Asks(t *testing.T) {
 			"a forged hint":          {"id_token_hint", forged, "client_id", "rp"},
 			"an access token":        {"id_token_hint", tokens.str("access_token"), "client_id", "rp"},
 			"a hint cut short":       {"id_token_hint", own[:len(own)-8], "client_id", "rp"},
+			"another user's hint":    {"id_token_hint", bens.str("id_token")},
+			"another user put in":    {"id_token_hint", k.altered(bens, "sub", k.userID("anna").String()), "client_id", "rp"},
+			"another device put in":  {"id_token_hint", k.altered(foreign, "sid", tokens.str("device_id")), "client_id", "rp"},
+			"another client put in":  {"id_token_hint", k.altered(tokens, "aud", "app"), "client_id", "rp"},
+			"another issuer's": {"id_token_hint", k.identity("JWT", map[string]any{
+				"iss": "https://other.example", "sub": k.userID("anna").String(), "aud": "rp", "sid": tokens.str("device_id"),
+			}), "client_id", "rp"},
+			"a logout token": {"id_token_hint", k.identity("logout+jwt", claimsOf(t, own)), "client_id", "rp"},
+			"no algorithm": {"id_token_hint", base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"JWT"}`)) +
+				own[strings.Index(own, "."):], "client_id", "rp"},
 		} {
 			a := b.get(logoutURL(append(pairs, "post_logout_redirect_uri", rpOutURI, "state", "s&t")...))
 			k.wantPage(name, a, 200, "The Relying Party")
 			if policy := a.header.Get("Content-Security-Policy"); strings.Contains(policy, "form-action") {
 				t.Errorf("%s: Chromium would not follow the way back: %s", name, policy)
 			}
-			if !k.active(tokens.str("access_token")) || !k.active(foreign.str("access_token")) || b.cookies[sessionCookie] == "" {
+			if !k.active(tokens.str("access_token")) || !k.active(foreign.str("access_token")) ||
+				!k.active(bens.str("access_token")) || b.cookies[sessionCookie] == "" {
 				t.Fatalf("%s: it did not ask", name)
 			}
 		}
@@ -147,6 +198,7 @@ func TestLogout_LeadsNowhereElse(t *testing.T) {
 		k.wantPage("of no client", b.get(logoutURL("post_logout_redirect_uri", rpOutURI)), 400, "We do not know this app")
 		k.wantPage("of another", b.get(logoutURL("client_id", "app", "post_logout_redirect_uri", rpOutURI)), 400, "leads to the wrong place")
 		k.wantPage("two clients", b.get(logoutURL("client_id", "app", "id_token_hint", hint)), 400, "We do not know this app")
+		k.wantPage("two clients, expired", b.get(logoutURL("client_id", "app", "id_token_hint", k.expired(tokens))), 400, "We do not know this app")
 		k.wantPage("a built-in one", b.get(logoutURL("client_id", "curfew", "post_logout_redirect_uri", rpOutURI)), 400, "We do not know this app")
 		k.wantPage("doubled", b.get(logoutURL("id_token_hint", hint)+"&state=a&state=b"), 400, "It says the same thing twice")
 		k.wantPage("NUL", b.get(logoutURL("id_token_hint", hint, "state", "\x00")), 400, "We cannot use this link")

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -64,6 +65,18 @@ func (b *browser) signedIn(pairs ...string) *answer {
 		b.k.t.Fatalf("%d %s", tokens.status, tokens.body)
 	}
 	return tokens
+}
+
+// exchangeAs is rp's exchange of a code, with its secret in the header or in the form.
+func (k *kit) exchangeAs(basic bool, code string) *answer {
+	k.t.Helper()
+	if !basic {
+		return k.exchange("rp", code, "code_verifier", "")
+	}
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {rpURI}}
+	r := k.request("POST", "/oauth2/token", form.Encode(), "Content-Type", formType)
+	r.SetBasicAuth("rp", url.QueryEscape(apiSecret))
+	return k.do(r)
 }
 
 // openID signs a user in with a password and all scopes of OpenID Connect.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,9 +19,9 @@ func TestOpenID_BasicPlan(t *testing.T) {
 			name string
 			test func(t *testing.T, k *kit)
 		}{
-			{"oidcc-server", rowServer},
+			{"oidcc-server", rowServer(basicAuth)},
 			{"oidcc-response-type-missing", rowResponseTypeMissing},
-			{"oidcc-idtoken-signature", rowServer},
+			{"oidcc-idtoken-signature", rowServer(basicAuth)},
 			{"oidcc-userinfo-get", rowUserInfo("GET")},
 			{"oidcc-userinfo-post-header", rowUserInfo("POST")},
 			{"oidcc-ensure-request-without-nonce-succeeds-for-code-flow", rowSucceeds("nonce", "")},
@@ -43,11 +44,15 @@ func TestOpenID_BasicPlan(t *testing.T) {
 			{"oidcc-ui-locales", rowSucceeds("ui_locales", "se en")},
 			{"oidcc-claims-locales", rowSucceeds("claims_locales", "se")},
 			{"oidcc-ensure-request-with-acr-values-succeeds", rowSucceeds("acr_values", "1 2")},
-			{"oidcc-codereuse", rowCodeReuse},
-			{"oidcc-codereuse-30seconds", rowCodeReuse},
+			{"oidcc-codereuse", rowCodeReuse(0)},
+			{"oidcc-codereuse-30seconds", rowCodeReuse(30)},
 			{"oidcc-ensure-registered-redirect-uri", rowRegisteredRedirectURI},
 			{"oidcc-ensure-post-request-succeeds", rowPost},
-			{"oidcc-server-client-secret-post", rowServer},
+			{"oidcc-server-client-secret-post", rowServer(false)},
+			{
+				"oidcc-request-uri-unsigned-supported-correctly-or-rejected-as-unsupported",
+				rowRefused("request_uri", "https://rp.example/r", "request_uri_not_supported"),
+			},
 			{"oidcc-unsigned-request-object-supported-correctly-or-rejected-as-unsupported", rowRefused("request", "eyJ", "request_not_supported")},
 			{"oidcc-ensure-request-object-with-redirect-uri", rowRefused("request", "eyJ", "request_not_supported")},
 			{"oidcc-claims-essential", rowSucceeds("claims", `{"userinfo":{"name":{"essential":true}}}`)},
@@ -64,25 +69,38 @@ func TestOpenID_BasicPlan(t *testing.T) {
 	})
 }
 
+const basicAuth = true // of the client at the token endpoint; else its secret is in the form
+
 // OpenID Connect Core sections 2, 3.1.3.3, 3.1.3.6: what the ID token says.
-func rowServer(t *testing.T, k *kit) {
-	before := time.Now().Unix() - 1
-	tokens := k.browser().signedIn()
-	header, claims := k.idToken(tokens)
-	if header["typ"] != "JWT" || header["alg"] != "RS256" || len(header) != 3 {
-		t.Errorf("header %v", header)
-	}
-	access := claimsOf(t, tokens.str("access_token"))
-	for name, want := range map[string]any{
-		"iss": k.url, "sub": k.userID("anna").String(), "aud": "rp", "nonce": "n-0S6_WzA2Mj", "sid": tokens.str("device_id"),
-		"at_hash": halfHash(tokens.str("access_token")), "auth_time": access["auth_time"], "iat": access["iat"], "exp": access["exp"],
-	} {
-		if claims[name] != want {
-			t.Errorf("%s: %v, want %v", name, claims[name], want)
+func rowServer(basic bool) func(*testing.T, *kit) {
+	return func(t *testing.T, k *kit) {
+		before := time.Now().Unix() - 1
+		b := k.browser()
+		a := b.signInAs(b.get(plainURL("state", "s t/ü&")), "anna")
+		if to, err := url.Parse(a.header.Get("Location")); err != nil || to.Query().Get("state") != "s t/ü&" ||
+			to.Query().Get("iss") != k.url {
+			t.Errorf("%v", a.header)
 		}
-	}
-	if len(claims) != 9 || claims["auth_time"].(float64) < float64(before) {
-		t.Errorf("%v", claims)
+		tokens := k.exchangeAs(basic, k.code(a))
+		header, claims := k.idToken(tokens)
+		if header["typ"] != "JWT" || header["alg"] != "RS256" || len(header) != 3 {
+			t.Errorf("header %v", header)
+		}
+		if tokens.str("token_type") != "Bearer" || tokens.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s %v", tokens.body, tokens.header)
+		}
+		access := claimsOf(t, tokens.str("access_token"))
+		for name, want := range map[string]any{
+			"iss": k.url, "sub": k.userID("anna").String(), "aud": "rp", "nonce": "n-0S6_WzA2Mj", "sid": tokens.str("device_id"),
+			"at_hash": halfHash(tokens.str("access_token")), "auth_time": access["auth_time"], "iat": access["iat"], "exp": access["exp"],
+		} {
+			if claims[name] != want {
+				t.Errorf("%s: %v, want %v", name, claims[name], want)
+			}
+		}
+		if len(claims) != 9 || claims["auth_time"].(float64) < float64(before) {
+			t.Errorf("%v", claims)
+		}
 	}
 }
 
@@ -182,6 +200,7 @@ func rowIDTokenHint(t *testing.T, k *kit) {
 	}
 	hint := b.signedIn().str("id_token")
 	k.code(b.get(plainURL("prompt", "none", "id_token_hint", hint)))
+	k.code(b.get(plainURL("prompt", "none", "id_token_hint", k.expired(b.signedIn()))))
 	k.code(other.signInAs(other.get(plainURL()), "ben"))
 	k.wantBack("somebody else", other.get(plainURL("prompt", "none", "id_token_hint", hint)), rpURI, "login_required")
 	page := other.get(plainURL("id_token_hint", hint))
@@ -198,15 +217,19 @@ func rowLoginHint(t *testing.T, k *kit) {
 	}
 }
 
-func rowCodeReuse(t *testing.T, k *kit) {
-	b := k.browser()
-	code := k.code(b.signInAs(b.get(plainURL()), "anna"))
-	first := k.exchange("rp", code, "code_verifier", "")
-	if second := k.exchange("rp", code, "code_verifier", ""); second.status != 400 || second.str("error") != "invalid_grant" {
-		t.Errorf("%d %s", second.status, second.body)
-	}
-	if a := k.userInfo(first.str("access_token")); a.status != 401 {
-		t.Errorf("the first tokens live: %d %s", a.status, a.body)
+// RFC 6749 section 4.1.2: a second use is refused and takes the first tokens back, also when the code is long over.
+func rowCodeReuse(after int) func(*testing.T, *kit) {
+	return func(t *testing.T, k *kit) {
+		b := k.browser()
+		code := k.code(b.signInAs(b.get(plainURL()), "anna"))
+		first := k.exchange("rp", code, "code_verifier", "")
+		k.sql(fmt.Sprintf("UPDATE codes SET expires_at = expires_at - %d", 3*after*1_000_000))
+		if second := k.exchange("rp", code, "code_verifier", ""); second.status != 400 || second.str("error") != "invalid_grant" {
+			t.Errorf("%d %s", second.status, second.body)
+		}
+		if a := k.userInfo(first.str("access_token")); a.status != 401 {
+			t.Errorf("the first tokens live: %d %s", a.status, a.body)
+		}
 	}
 }
 
@@ -257,32 +280,21 @@ func rowPKCE(t *testing.T, k *kit) {
 	k.idToken(k.exchange("rp", code))
 }
 
-// An ID token is an access token nowhere: not at one door, not for introspection, not for revocation, in no place of a
-// refresh token or code.
+// An ID token is an access token nowhere: not at one door, not for introspection, not for revocation, not in the place
+// of a refresh token, a code or a cookie, and neither is a logout token. Access tokens are RS256 here too: typ, key and
+// claims are what tells them apart.
 func TestOpenID_IDTokenOpensNothing(t *testing.T) {
 	forEachRP(t, func(t *testing.T, k *kit) {
 		tokens := k.browser().signedIn("scope", "openid profile email settings")
-		idToken := tokens.str("id_token")
+		claims := claimsOf(t, tokens.str("id_token"))
+		claims["events"] = map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}
+		logoutToken := k.identity("logout+jwt", claims)
+		if a := k.userInfo(tokens.str("access_token")); a.status != 200 {
+			t.Fatalf("the access token: %d %s", a.status, a.body)
+		}
 		before := k.state()
-		for _, r := range k.srv.Routes() {
-			if !strings.HasPrefix(r.Path, "/settings/") && r.Path != pathUserInfo && !strings.HasPrefix(r.Path, "/oauth2/revocations") {
-				continue
-			}
-			if a := k.ask(r, idToken); a.status != 401 || a.str("code") != "invalid_token" {
-				t.Errorf("%s %s: %d %s", r.Method, r.Path, a.status, a.body)
-			}
-		}
-		if a := k.introspect(idToken); a.status != 200 || a.json["active"] != false || len(a.json) != 1 {
-			t.Errorf("introspection: %d %s", a.status, a.body)
-		}
-		client := []string{"client_id", "rp", "client_secret", apiSecret}
-		k.form("/oauth2/revoke", append(client, "token", idToken)...)
-		for _, form := range [][]string{
-			{"grant_type", "refresh_token", "refresh_token", idToken}, {"grant_type", "authorization_code", "code", idToken},
-		} {
-			if a := k.form("/oauth2/token", append(form, client...)...); a.status != 400 || a.str("error") != "invalid_grant" {
-				t.Errorf("%v: %d %s", form, a.status, a.body)
-			}
+		for _, token := range []string{tokens.str("id_token"), logoutToken} {
+			k.opensNothing(token)
 		}
 		if after := k.state(); after != before {
 			t.Errorf("something changed: %s, was %s", after, before)
@@ -290,7 +302,49 @@ func TestOpenID_IDTokenOpensNothing(t *testing.T) {
 		if !k.active(tokens.str("access_token")) {
 			t.Error("the device suffered")
 		}
-	})
+	}, func(c *models.Config) { c.SigningAlg = "RS256" })
+}
+
+// opensNothing tries a JWT of ours that is no access token wherever one could be taken.
+func (k *kit) opensNothing(token string) {
+	k.t.Helper()
+	doors := 0
+	for _, r := range k.srv.Routes() {
+		if !strings.HasPrefix(r.Path, "/settings/") && r.Path != pathUserInfo &&
+			!strings.HasPrefix(r.Path, "/oauth2/revocations") {
+			continue
+		}
+		if a := k.ask(r, token); a.status != 401 || a.str("code") != "invalid_token" {
+			k.t.Errorf("%s %s: %d %s", r.Method, r.Path, a.status, a.body)
+		}
+		doors++
+	}
+	if doors < 10 {
+		k.t.Errorf("only %d doors were tried", doors)
+	}
+	for _, hint := range []string{"", "access_token", "refresh_token"} {
+		a := k.form("/oauth2/introspect", "client_id", "api", "client_secret", apiSecret, "token", token, "token_type_hint", hint)
+		if a.status != 200 || a.json["active"] != false || len(a.json) != 1 {
+			k.t.Errorf("introspection: %d %s", a.status, a.body)
+		}
+	}
+	client := []string{"client_id", "rp", "client_secret", apiSecret}
+	k.form("/oauth2/revoke", append(client, "token", token)...)
+	for _, form := range [][]string{
+		{"grant_type", "refresh_token", "refresh_token", token}, {"grant_type", "authorization_code", "code", token},
+	} {
+		if a := k.form("/oauth2/token", append(form, client...)...); a.status != 400 || a.str("error") != "invalid_grant" {
+			k.t.Errorf("%v: %d %s", form, a.status, a.body)
+		}
+	}
+	b := k.browser()
+	b.cookies[sessionCookie] = token
+	for _, path := range []string{pathAccount, pathSecurity} {
+		if a := b.get(path); a.status != 303 || !strings.HasPrefix(a.header.Get("Location"), "/sign-in") {
+			k.t.Errorf("%s by a cookie: %d %s", path, a.status, a.body)
+		}
+	}
+	k.wantBack("a cookie", b.get(plainURL("prompt", "none")), rpURI, "login_required")
 }
 
 // OpenID Connect Discovery section 3, and the same document at both addresses.
@@ -321,6 +375,9 @@ func TestOpenID_Discovery(t *testing.T) {
 			if no, ok := oidc.json[name].(bool); !ok || no {
 				t.Errorf("%s: %v", name, oidc.json[name])
 			}
+		}
+		if oidc.json["backchannel_logout_supported"] != true || oidc.json["backchannel_logout_session_supported"] != true {
+			t.Errorf("back-channel logout: %s", oidc.body)
 		}
 		if oidc.header.Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("%v", oidc.header)

@@ -62,7 +62,7 @@ func types(event *models.OutboxEvent) []string {
 		}
 	case models.AuditPasswordChanged:
 		return []string{models.NoticePasswordChanged}
-	case auditLimitReached:
+	case models.AuditLimitReached:
 		limit := text(e.Detail["limit"])
 		if e.UserID != "" && (strings.HasPrefix(limit, "per_account") || limit == "per_device") {
 			return []string{models.NoticeLockedOut}
@@ -87,9 +87,6 @@ func deviceEnded(e *models.OutboxEvent) []string {
 	}
 	return []string{models.NoticeDeviceEnded}
 }
-
-// auditLimitReached is written when wrong passwords have used up an allowance.
-const auditLimitReached = "limit_reached"
 
 func text(v any) string { s, _ := v.(string); return s }
 

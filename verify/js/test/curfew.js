@@ -112,7 +112,7 @@ export async function startCurfew(t, {direct = false, more = {}} = {}) {
     '--grants',
     'password,refresh_token',
     '--scopes',
-    'orders profile',
+    'orders profile openid',
   ]);
   await command(
     [

@@ -41,6 +41,12 @@ test('a sign-out whose receipt says applied is refused, whatever the proxy does'
     return {token, receipt, claims};
   };
 
+  await t.test('an ID token is no access token', async () => {
+    const {id_token: idToken, access_token: token} = await curfew.signIn();
+    strictEqual((await v.verify(token)).client_id, 'web');
+    await rejects(v.verify(idToken), {code: 'type', status: 401});
+  });
+
   await t.test('each level', async () => {
     for (const what of [
       ['device', 'ID'],

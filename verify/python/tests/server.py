@@ -168,7 +168,7 @@ class Server:
             "--grants",
             "password,refresh_token",
             "--scopes",
-            "orders profile settings",
+            "orders profile settings openid",
         )
         self.secret: str = self.json(
             "client", "add", "api", "--grants", "client_credentials", "--scopes", "revocations", "--introspect"

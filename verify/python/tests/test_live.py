@@ -81,6 +81,15 @@ class Levels(Live):
         self.assertGreaterEqual(stats.events, 4)
         self.assertEqual(stats.introspected, 0)
 
+    def test_an_id_token_is_no_access_token(self) -> None:
+        verifier = self.verifier()
+        tokens = self.server.sign_in("openid orders")
+        verifier.verify(tokens["access_token"])
+        self.assertEqual(self.refused(verifier, tokens["id_token"]), "type")
+        with self.assertRaises(VerifyError) as caught:
+            asyncio.run(verifier.verify_async(tokens["id_token"]))
+        self.assertEqual((caught.exception.code, caught.exception.status), ("type", 401))
+
     def test_nothing_is_compressed(self) -> None:
         verifier = self.verifier()
         self.applied("user", "alice")
