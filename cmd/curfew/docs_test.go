@@ -58,3 +58,54 @@ func TestDocs_Files(t *testing.T) {
 		}
 	}
 }
+
+// testName is a test that a page names, perhaps with a subtest, whose name may end in a star.
+var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)(?:/([^`*]+)(\\*?))?`")
+
+// The tests that the pages name are there.
+func TestDocs_Tests(t *testing.T) {
+	root := filepath.Join("..", "..")
+	var tests strings.Builder
+	for _, pattern := range []string{"*/*_test.go", "*/*/*_test.go"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d, %v", pattern, len(found), err)
+		}
+		for _, path := range found {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tests.Write(text)
+		}
+	}
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decisions, err := filepath.Glob(filepath.Join(root, "docs", "decisions", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, page := range append(pages, decisions...) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range testName.FindAllSubmatch(text, -1) {
+			named++
+			sub := `"` + string(m[2])
+			if len(m[3]) == 0 {
+				sub += `"`
+			}
+			if !strings.Contains(tests.String(), "func "+string(m[1])+"(") ||
+				len(m[2]) > 0 && !strings.Contains(tests.String(), sub) {
+				t.Errorf("%s names %s, which there is not", page, m[0])
+			}
+		}
+	}
+	if named < 50 {
+		t.Errorf("only %d names were found", named)
+	}
+}
