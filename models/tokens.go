@@ -83,6 +83,7 @@ func (s *Store) grantFor(
 	g.AuthAt, g.Nonce = authAt, nonce
 	g.DeviceID, g.UserID = d.ID, d.UserID
 	if g.Claims.HasScope(ScopeOpenID) {
+		// mutant: id-token-is-an-access-token
 		if g.IDToken, err = s.idToken(g, nonce, now); err != nil {
 			return nil, err
 		}

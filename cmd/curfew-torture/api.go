@@ -64,6 +64,7 @@ func basic(c credentials) string {
 type tokens struct {
 	Access   string `json:"access_token"`
 	Refresh  string `json:"refresh_token"`
+	ID       string `json:"id_token"`
 	DeviceID string `json:"device_id"`
 	Error    string `json:"error"`
 }
@@ -107,6 +108,7 @@ func (r *rig) token(ctx context.Context, n *harness.Node, address string, basicA
 	}
 	r.note(t.Access, "an access token")
 	r.note(t.Refresh, "a refresh token")
+	r.note(t.ID, "an ID token")
 	return t, a
 }
 

@@ -29,6 +29,7 @@ type historyConfig struct {
 	Seed     uint64
 	Reuse    bool // a reuse interval longer than a world; or none, and each reuse kills
 	Quick    bool // stop at the first world that is illegal
+	Crash    bool // every node is killed at the end, while the app has not answered
 	Foreign  bool // local verification by the other languages' verifiers too
 	Cluster  *pgcluster.Cluster
 	Rig      func(*rigConfig) // changes what is put up

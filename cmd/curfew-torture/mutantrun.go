@@ -58,7 +58,7 @@ func (c *mutantsCommand) Run(ctx context.Context) error {
 	}
 	if c.Product {
 		for _, reuse := range []bool{true, false} {
-			found, err := c.torture(ctx, mutant{name: "the product", noReuse: !reuse}, product, "", cluster)
+			found, err := c.torture(ctx, mutant{name: "the product", noReuse: !reuse, crash: reuse}, product, "", cluster)
 			if err != nil {
 				return err
 			}
@@ -149,7 +149,7 @@ func (c *mutantsCommand) torture(ctx context.Context, m mutant, binary, checker 
 		}
 		cfg := historyConfig{
 			Binary: binary, Database: "postgres", Nodes: 2, Duration: c.Chance, Seed: c.Seed, Reuse: !m.noReuse,
-			Quick: true, Cluster: cluster,
+			Quick: true, Cluster: cluster, Crash: m.crash,
 		}
 		v, err := c.run(ctx, cfg, directed, checker)
 		if err != nil {

@@ -21,6 +21,7 @@ type mutant struct {
 	name    string
 	edits   []edit // one for each of its marks, in the order of the file
 	noReuse bool   // it shows without a reuse interval, else with one
+	crash   bool   // it shows when every node is killed while a receiver has not answered
 }
 
 // edit changes the line under a mark: what the expression finds becomes the text, in which $1 stands for a group.
@@ -74,6 +75,13 @@ var mutants = []mutant{
 	{name: "disabling-does-not-sign-out", edits: []edit{gone}},
 	{name: "signing-in-again-makes-no-event", edits: []edit{becomes(`if (.*) \{`, `if false && $1 {`)}},
 	{name: "audit-log-read-out-of-order", edits: []edit{without(` AND \S+ < \{oldest open\}`)}},
+	{name: "id-token-is-an-access-token", edits: []edit{becomes(`= \w+\.idToken\(.*\); (.*)`, `= g.AccessToken, nil; $1`)}},
+	{name: "logout-token-without-its-sid", edits: []edit{becomes(`Session: [^,]+,`, `Session: "",`)}},
+	{name: "logout-token-with-another-sid", edits: []edit{becomes(`Session: \w+\.ID\.`, `Session: d.UserID.`)}},
+	{
+		name: "position-stored-before-the-answer", crash: true, edits: []edit{becomes(`told, err := `,
+			`w.receiver.PosTX, w.receiver.PosID = e.At.TX, e.At.ID; w.save(); told, err := `)},
+	},
 	{name: "unanswered-notice-counts-as-told", edits: []edit{becomes(`if .* \{$`, `if true {`)}},
 	{name: "code-spent-by-read-then-write", edits: []edit{without(` \{lock\}`), without(` AND used_at = 0`)}},
 	{name: "replayed-code-leaves-its-device", edits: []edit{becomes(`\w+\((\w+)\)$`, `$1`)}},

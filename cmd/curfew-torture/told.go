@@ -24,6 +24,11 @@ type receiver struct {
 	asked  int
 	told   map[int64]int // by sequence number
 	broken []string
+
+	sessions map[string]int // by sid, of logout tokens
+	refused  bool           // one of them was
+	holding  bool           // logout tokens are not answered
+	held     int            // so many
 }
 
 // Of the messages every so many are not taken, and every so many are held against the log, which takes its time.
@@ -35,8 +40,11 @@ const (
 
 // newReceiver registers one for what ends somebody's sessions.
 func (h *history) newReceiver(ctx context.Context) (*receiver, error) {
-	r := &receiver{h: h, ctx: context.WithoutCancel(ctx), told: map[int64]int{}}
-	r.server = httptest.NewServer(http.HandlerFunc(r.take))
+	r := &receiver{h: h, ctx: context.WithoutCancel(ctx), told: map[int64]int{}, sessions: map[string]int{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", r.take)
+	mux.HandleFunc("/logout", r.takeLogout)
+	r.server = httptest.NewServer(mux)
 	var made struct{ ID, Secret string }
 	err := h.rig.cli(ctx, "", &made, "webhook", "add", r.server.URL, "--types",
 		"device.ended,user.signed_out,client.signed_out,everyone.signed_out", "--json")
@@ -45,6 +53,10 @@ func (h *history) newReceiver(ctx context.Context) (*receiver, error) {
 		return nil, err
 	}
 	h.rig.note(made.Secret, "a webhook's secret")
+	if err := r.registerApp(ctx); err != nil {
+		r.close()
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -83,6 +95,9 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
 
 // problems waits until the receiver has come to the end of the log, and says what it was not told, or too early.
 func (r *receiver) problems(ctx context.Context) []string {
+	if wrong := r.signOutApp(ctx); len(wrong) > 0 {
+		return wrong
+	}
 	events, err := r.h.rig.revocations(ctx, r.h.rig.pick(0))
 	if err != nil {
 		return []string{fmt.Sprintf("the revocation log: %v", err)}

@@ -169,6 +169,8 @@ type logoutClaims struct {
 func (n *Notifier) logoutRequest(address, client string, d models.DeviceToTell, now models.Micros) (request, error) {
 	token, err := n.store.SignIdentity("logout+jwt", logoutClaims{
 		Issuer: n.issuer, Subject: d.UserID.String(), Audience: client, IssuedAt: now.Seconds(),
+		// mutant: logout-token-without-its-sid
+		// mutant: logout-token-with-another-sid
 		Expires: now.Add(logoutTokenLife).Seconds(), ID: uuid.NewString(), Session: d.ID.String(),
 		Events: map[string]struct{}{logoutEvent: {}},
 	}, now)

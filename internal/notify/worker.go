@@ -159,6 +159,7 @@ func (w *worker) tell(e *models.OutboxEvent) error {
 	if w.receiver.Kind == models.ReceiverLogout {
 		tell = w.tellDevices
 	}
+	// mutant: position-stored-before-the-answer
 	told, err := tell(e)
 	if err != nil {
 		return err
