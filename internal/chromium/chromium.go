@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"curfew/internal/need"
 )
@@ -46,10 +47,12 @@ func Start(t *testing.T) context.Context {
 type Tab struct {
 	context.Context
 	origin string
+	Clicks int // by [Tab.Click]
 
 	mu       sync.Mutex
 	messages []string // of the console
 	foreign  []string // requests to other hosts
+	page     string   // the address that was loaded last
 }
 
 // NewTab opens a tab; what it loads comes from the origin alone.
@@ -76,8 +79,14 @@ func (b *Tab) note(event any) {
 	case *runtime.EventExceptionThrown:
 		b.messages = append(b.messages, "exception: "+e.ExceptionDetails.Text)
 	case *log.EventEntryAdded:
+		if e.Entry.Source == log.EntrySourceNetwork && e.Entry.URL == b.page {
+			return // the page itself is an error's, 4xx: that is what it is to be
+		}
 		b.messages = append(b.messages, string(e.Entry.Level)+": "+e.Entry.Text)
 	case *network.EventRequestWillBeSent:
+		if e.Type == network.ResourceTypeDocument {
+			b.page = e.Request.URL
+		}
 		if !strings.HasPrefix(e.Request.URL, b.origin+"/") && !strings.HasPrefix(e.Request.URL, "about:") {
 			b.foreign = append(b.foreign, e.Request.URL)
 		}
@@ -117,6 +126,87 @@ func (b *Tab) Look(t *testing.T, scheme string, width int64) {
 	})
 	must(t, err)
 	must(t, chromedp.Do(b.Context, chromedp.EmulateViewport(width, 800)))
+}
+
+// Go loads an address of the origin's.
+func (b *Tab) Go(t *testing.T, address string) {
+	t.Helper()
+	must(t, chromedp.Do(b.Context, chromedp.Navigate(b.origin+address)))
+}
+
+// At is the path of the page that is shown, once it is there.
+func (b *Tab) At(t *testing.T) (path string) {
+	t.Helper()
+	b.until(t, "a page", func() bool {
+		state, err := chromedp.Run(b.Context, chromedp.Evaluate[string](`document.readyState + ' ' + location.pathname`))
+		ready := false
+		path, ready = strings.CutPrefix(state, "complete ")
+		return err == nil && ready
+	})
+	return path
+}
+
+// Leave does what leads to another page, and waits until that one is there.
+func (b *Tab) Leave(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	Evaluate[chromedp.Void](t, b, `document.documentElement.dataset.left = 'no'`)
+	must(t, chromedp.Do(b.Context, steps...))
+	b.until(t, "another page", func() bool { // between two pages there is none to be asked
+		gone, err := chromedp.Run(b.Context, chromedp.Evaluate[bool](
+			`document.readyState === 'complete' && !document.documentElement.dataset.left`))
+		return err == nil && gone
+	})
+}
+
+// Click clicks what leads to another page, and counts it.
+func (b *Tab) Click(t *testing.T, selector string) {
+	t.Helper()
+	b.Clicks++
+	b.Leave(t, chromedp.Click(chromedp.CSS(selector)))
+}
+
+// Enter types, presses Enter, and waits for the page that this leads to.
+func (b *Tab) Enter(t *testing.T, keys string) {
+	t.Helper()
+	b.Leave(t, chromedp.KeyEvent(keys+kb.Enter))
+}
+
+// TabTo presses the Tab key until the element has the focus, and fails where the focus does not show.
+func (b *Tab) TabTo(t *testing.T, selector string) {
+	t.Helper()
+	const focus = `[document.activeElement.matches(%q), getComputedStyle(document.activeElement).outlineStyle !== 'none']`
+	for range 200 {
+		must(t, chromedp.Do(b.Context, chromedp.KeyEvent(kb.Tab)))
+		is := Evaluate[[]bool](t, b, fmt.Sprintf(focus, selector))
+		if is[0] && !is[1] {
+			t.Errorf("the focus does not show on %s", selector)
+		}
+		if is[0] {
+			return
+		}
+	}
+	t.Fatalf("the Tab key does not reach %s", selector)
+}
+
+// Wants waits until an element has a text.
+func (b *Tab) Wants(t *testing.T, selector, text string) {
+	t.Helper()
+	b.until(t, selector+" with "+text, func() bool {
+		is, err := chromedp.Run(b.Context, chromedp.Evaluate[string](fmt.Sprintf(
+			`document.readyState === 'complete' && document.querySelector(%q)?.innerText || ''`, selector)))
+		return err == nil && strings.Contains(is, text)
+	})
+}
+
+// until waits for what the tab is going to show.
+func (b *Tab) until(t *testing.T, what string, there func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !there(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			is, _ := chromedp.Run(b.Context, chromedp.Evaluate[string](`location.href + ' ' + document.body.innerText`))
+			t.Fatalf("waited for %s, there is %s", what, is)
+		}
+	}
 }
 
 // Evaluate is what a script in the page finds.

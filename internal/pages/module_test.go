@@ -11,46 +11,6 @@ import (
 	"curfew/internal/chromium"
 )
 
-// remember notes each element that gets the focus, and whether a reader can see that it has it.
-const remember = `globalThis.seen = new Set(); globalThis.unseen = [];
-	addEventListener('focusin', (e) => {
-		seen.add(e.target);
-		const style = getComputedStyle(e.target);
-		if (style.outlineStyle === 'none' || parseFloat(style.outlineWidth) < 2) unseen.push(e.target.outerHTML);
-	});
-	globalThis.usable = () => [...document.querySelectorAll(
-		'a[href], button, input, select, textarea, summary, [tabindex="0"]')]
-		.filter((e) => e.checkVisibility() && e.type !== 'hidden' && e.tabIndex >= 0)
-		.filter((e) => !e.closest('dialog:not([open])'));
-	document.activeElement.blur(); usable().length`
-
-// Whatever can be used can be reached by the Tab key, and it shows.
-func TestBrowser_Keyboard(t *testing.T) {
-	site := newSite(t)
-	b := chromium.NewTab(t, chromium.Start(t), site.URL)
-	done := map[string]bool{}
-	for _, sample := range samples() {
-		if name := sample.page.frame().name; done[name] {
-			continue
-		} else {
-			done[name] = true
-		}
-		t.Run(sample.name, func(t *testing.T) {
-			must(t, chromedp.Do(b.Context, chromedp.Navigate(site.URL+"/en/"+sample.name)))
-			n := chromium.Evaluate[int](t, b, remember)
-			must(t, chromedp.Do(b.Context, chromedp.KeyEvent(strings.Repeat(kb.Tab, n+2))))
-			missed := chromium.Evaluate[[]string](t, b, `usable().filter((e) => !seen.has(e)).map((e) => e.outerHTML)`)
-			for _, missed := range missed {
-				t.Errorf("the Tab key does not reach %s", missed)
-			}
-			for _, hidden := range chromium.Evaluate[[]string](t, b, `unseen`) {
-				t.Errorf("the focus does not show on %s", hidden)
-			}
-			b.Quiet(t)
-		})
-	}
-}
-
 // A receipt that is not complete is completed while one looks at it, and said where a screen reader hears it.
 func TestBrowser_ReceiptFillsIn(t *testing.T) {
 	site := newSite(t)
