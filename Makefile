@@ -23,14 +23,18 @@ check: ## Everything that must hold before a change lands.
 release: ## Build the archives and packages of a release into dist/, with their checksums.
 	deploy/release.sh
 
-# A picture is LANGUAGE-PAGE-SCHEME-WIDTH; together they stay below a megabyte.
-PICTURES := en-sign-in-light-1280 en-account-receipt-light-1280 en-account-receipt-light-360 en-security-light-1280
+# A picture is PAGE-SCHEME-WIDTH; together they stay below a megabyte. docs/pages.md shows or links each.
+PAGES := sign-in continue sign-out signed-out end-everywhere error account-receipt security console-sign-in console-step-up \
+	console-overview console-devices-filter console-device console-end console-everyone console-users console-user \
+	console-user-new console-clients console-client console-client-new console-followers console-revocations console-revocation
+PICTURES := $(PAGES:%=%-light-1280) sign-in-wrong-dark-360 account-receipt-dark-360 console-overview-dark-360 console-events-dark-1280
 
 screenshots: ## Make the pictures of docs/screenshots anew.
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && \
-	pages=$$(echo $(PICTURES) | tr ' ' '\n' | sed 's/^[a-z]*-\(.*\)-[a-z]*-[0-9]*$$/\1/' | sort -u | paste -sd'|') && \
-	go test ./internal/pages -run "EveryPage/^($$pages)$$" -count=1 -args -screenshots "$$folder" && \
-	mkdir -p docs/screenshots && for name in $(PICTURES); do cp "$$folder/$$name.png" docs/screenshots/; done
+	pages=$$(echo $(PICTURES) | tr ' ' '\n' | sed 's/-[a-z]*-[0-9]*$$//' | sort -u | paste -sd'|') && \
+	go test -tags $(TAGS) ./internal/pages -run "EveryPage/^($$pages)$$" -timeout 30m -count=1 -args -screenshots "$$folder" && \
+	mkdir -p docs/screenshots && rm -f docs/screenshots/* && \
+	for name in $(PICTURES); do cp "$$folder/$$name.webp" docs/screenshots/; done
 
 secrets: ## Make the secrets of docker-compose.yml; those that are there stay.
 	@install -d -m 700 secrets
