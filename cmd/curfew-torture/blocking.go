@@ -172,7 +172,11 @@ func (t *tally) add(a answer) {
 func (t *tally) String() string {
 	var parts []string
 	for status, n := range t.count {
-		parts = append(parts, fmt.Sprintf("%d × %d", n, status))
+		what := strconv.Itoa(status)
+		if status == 0 {
+			what = "no answer"
+		}
+		parts = append(parts, fmt.Sprintf("%d × %s", n, what))
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ", ")
@@ -182,7 +186,7 @@ func (t *tally) String() string {
 // with two thousand, and measures what refreshes and introspections of others take.
 func (b *blocking) waits(ctx context.Context) error {
 	calm := b.measure(ctx, 2*time.Second)
-	fmt.Printf("%-28s %s\n", "nobody waits:", calm)
+	fmt.Printf("%-28s refresh and introspect %s\n", "nobody waits:", calm)
 	own, a := b.rig.signIn(ctx, b.node, "10.9.1.1", stormClient, "waiter", stormPassword, "")
 	gone := uuid.NewString() // signed out by the first; each further sign-out waits for the same event
 	_, second := b.rig.signIn(ctx, b.node, "10.9.1.1", stormClient, "waiter", stormPassword, gone)
@@ -210,8 +214,8 @@ func (b *blocking) waits(ctx context.Context) error {
 		sleep(ctx, 500*time.Millisecond)
 		m := b.measure(ctx, 2*time.Second)
 		wg.Wait()
-		fmt.Printf("%-28s %s (p99 × %.1f); the waits got %s\n", fmt.Sprintf("%d waits, %d silent:", waitsAtOnce, silent), m,
-			ratio(m, calm), got)
+		fmt.Printf("%-28s refresh and introspect %s (p99 × %.1f); the waits got %s\n",
+			fmt.Sprintf("%d waits, %d silent:", waitsAtOnce, silent), m, ratio(m, calm), got)
 	}
 	return nil
 }

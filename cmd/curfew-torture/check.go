@@ -51,6 +51,7 @@ type verdictOfRun struct {
 	Shortest                 []record       // of an illegal world, shrunk
 	Whole                    []record       // the same world before
 	Broken                   []string       // what the checks beside porcupine found
+	Untold                   int            // of these, what a receiver was not told, or too early
 	spec                     specification
 }
 

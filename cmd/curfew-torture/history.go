@@ -295,7 +295,8 @@ func (h *history) verdict(ctx context.Context) *verdictOfRun {
 	if err := h.finalLocalChecks(ctx); err != nil {
 		h.breaks("%v", err)
 	}
-	for _, problem := range h.told.problems(ctx) {
+	untold := h.told.problems(ctx)
+	for _, problem := range untold {
 		h.breaks("%s", problem)
 	}
 	worlds := make([][]record, len(h.worlds))
@@ -303,6 +304,7 @@ func (h *history) verdict(ctx context.Context) *verdictOfRun {
 		worlds[i] = h.recordsOf(w)
 	}
 	v := checkWorlds(h.spec, worlds, runtime.NumCPU())
+	v.Untold = len(untold)
 	for _, w := range h.worlds {
 		for _, l := range w.locals {
 			v.Local[l.by.language]++

@@ -96,14 +96,14 @@ func (c *mutantsCommand) Run(ctx context.Context) error {
 		}
 	}
 	survivors := 0
-	fmt.Printf("\n%-55s %-22s %s\n", "mutant", "caught by", "operations in the shortest history")
+	fmt.Printf("\n%-55s %-32s %s\n", "mutant", "caught by", "operations in the shortest history")
 	for _, f := range table {
 		by := f.By
 		if by == "" {
 			by = "SURVIVED"
 			survivors++
 		}
-		fmt.Printf("%-55s %-22s %d\n", f.Mutant, by, f.Operations)
+		fmt.Printf("%-55s %-32s %d\n", f.Mutant, by, f.Operations)
 	}
 	if survivors > 0 {
 		return fmt.Errorf("%d of %d mutants survived", survivors, len(table))
@@ -162,7 +162,12 @@ func (c *mutantsCommand) torture(ctx context.Context, m mutant, binary, checker 
 		if directed {
 			found.By = "a directed schedule"
 		}
-		if v.Illegal == 0 {
+		switch {
+		case v.Illegal > 0:
+		case v.Untold > 0:
+			found.By += ", a receiver was not told"
+			found.Operations = 2 // a sign-in and its end
+		default:
 			found.By += ", local check"
 			found.Operations = 3 // the issue, its end, the verification
 		}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"runtime"
@@ -20,6 +18,9 @@ import (
 
 	"curfew/internal/harness"
 	"curfew/internal/proc"
+	"curfew/internal/visit"
+
+	"github.com/google/uuid"
 )
 
 type overloadCommand struct {
@@ -53,8 +54,11 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 	}
 	o := &overload{storm: st, node: r.nodes[0]}
 	memory := func(peak bool) int { return int(proc.MemoryOfTree(o.node.PID(), peak)) }
+	if err := o.open(ctx); err != nil {
+		return err
+	}
 	calm := o.measure(ctx, each)
-	fmt.Printf("unloaded:           %s; server uses %d MB\n", calm, memory(false))
+	fmt.Printf("unloaded:           refresh and introspect %s; server uses %d MB\n", calm, memory(false))
 
 	capacity := o.capacity(ctx)
 	fmt.Printf("hashing does %.0f sign-ins a second; 10 times as many follow for %s\n", capacity, length)
@@ -65,9 +69,9 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 		{"of many accounts", func(i int) string { return "nobody-" + strconv.Itoa(i) }},
 		{"of one account", func(int) string { return "storm-0" }},
 	} {
-		codes, m := o.flood(ctx, 10*capacity, length, flood.username)
-		fmt.Printf("%-19s %s (p99 × %.1f); sign-ins %s; server used at most %d MB\n", flood.name+":", m, ratio(m, calm),
-			codes, memory(true))
+		codes, m, pages := o.flood(ctx, 10*capacity, length, flood.username)
+		fmt.Printf("%-19s refresh and introspect %s (p99 × %.1f); pages %s; sign-ins %s; server used at most %d MB\n",
+			flood.name+":", m, ratio(m, calm), pages, codes, memory(true))
 		sleep(ctx, each*2/3)
 	}
 
@@ -81,7 +85,8 @@ func (c *overloadCommand) Run(ctx context.Context) error {
 	} {
 		said, stop := attack.run(ctx)
 		m := o.measure(ctx, each)
-		fmt.Printf("%-19s %s (p99 × %.1f); %s; server uses %d MB\n", attack.name+":", m, ratio(m, calm), said, memory(false))
+		fmt.Printf("%-19s refresh and introspect %s (p99 × %.1f); %s; server uses %d MB\n", attack.name+":", m,
+			ratio(m, calm), said, memory(false))
 		stop()
 	}
 	problems := append(o.wrong, st.verdict(ctx, nil)...)
@@ -103,14 +108,31 @@ func maxMemory() int { return 256 + 32*runtime.NumCPU() }
 type overload struct {
 	*storm
 	node  *harness.Node
-	wrong []string
+	pages []page // that people look at
+
+	wrongs sync.Mutex
+	wrong  []string
 }
 
-// latencies are those of refreshes and introspections.
+func (o *overload) isWrong(format string, args ...any) {
+	o.wrongs.Lock()
+	defer o.wrongs.Unlock()
+	o.wrong = append(o.wrong, fmt.Sprintf(format, args...))
+}
+
+// latencies are those of refreshes and introspections, or of pages.
 type latencies struct{ p50, p99, max time.Duration }
 
+func latenciesOf(all []time.Duration) latencies {
+	slices.Sort(all)
+	if len(all) == 0 {
+		return latencies{}
+	}
+	return latencies{all[len(all)/2], all[len(all)*99/100], all[len(all)-1]}
+}
+
 func (l latencies) String() string {
-	return fmt.Sprintf("refresh and introspect p50 %s, p99 %s, max %s", l.p50.Round(10*time.Microsecond),
+	return fmt.Sprintf("p50 %s, p99 %s, max %s", l.p50.Round(10*time.Microsecond),
 		l.p99.Round(10*time.Microsecond), l.max.Round(time.Millisecond))
 }
 
@@ -130,11 +152,10 @@ func (o *overload) measure(ctx context.Context, length time.Duration) latencies 
 				between := time.Now()
 				active, a := o.rig.introspect(ctx, o.node, d.pair.Access)
 				end := time.Now()
-				mu.Lock()
 				if !ok || !active {
-					o.wrong = append(o.wrong, fmt.Sprintf("a refresh (%v, %s) or an introspection (%s) failed under load", ok, o.last,
-						a))
+					o.isWrong("a refresh (%v, %s) or an introspection (%s) failed under load", ok, o.last, a)
 				}
+				mu.Lock()
 				all = append(all, between.Sub(start), end.Sub(between))
 				mu.Unlock()
 				time.Sleep(50 * time.Millisecond)
@@ -142,11 +163,7 @@ func (o *overload) measure(ctx context.Context, length time.Duration) latencies 
 		})
 	}
 	wg.Wait()
-	slices.Sort(all)
-	if len(all) == 0 {
-		return latencies{}
-	}
-	return latencies{all[len(all)/2], all[len(all)*99/100], all[len(all)-1]}
+	return latenciesOf(all)
 }
 
 // capacity is how many sign-ins a second get through when no more are asked than can wait.
@@ -168,17 +185,17 @@ func (o *overload) capacity(ctx context.Context) float64 {
 	return max(1, float64(n.Load())/2)
 }
 
-// flood asks for sign-ins at a rate, whatever is answered, and measures the others meanwhile.
+// flood asks for sign-ins at a rate, every other one on the page, whatever is answered, and measures the others
+// meanwhile, and what those wait for their pages who are signed in there.
 func (o *overload) flood(ctx context.Context, rate float64, length time.Duration,
 	username func(i int) string,
-) (codes string, m latencies) {
+) (codes string, m, pages latencies) {
 	// The devices of the measurement were signed in again by capacity's sign-ins: theirs is the first one.
 	if got, a := o.rig.signIn(ctx, o.node, o.devices[0].address, stormClient, "storm-0", stormPassword,
 		o.devices[0].device); a.status == http.StatusOK {
 		o.devices[0].pair = got
 	}
-	var mu sync.Mutex
-	count := map[string]int{}
+	count := &tally{}
 	whole := ctx // a request that is under way when the flood ends still gets its answer
 	ctx, cancel := context.WithTimeout(ctx, length+500*time.Millisecond)
 	defer cancel()
@@ -196,33 +213,87 @@ func (o *overload) flood(ctx context.Context, rate float64, length time.Duration
 			inside <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-inside }()
-				_, a := o.rig.signIn(context.WithoutCancel(ctx), o.node, fmt.Sprintf("10.5.%d.%d", i>>8&255, i&255), stormClient,
-					username(i), "a wrong password "+strconv.Itoa(i), "")
-				what := strconv.Itoa(a.status)
-				if a.err != nil {
-					what = "no answer"
-				}
-				mu.Lock()
-				defer mu.Unlock()
+				a := o.guess(context.WithoutCancel(ctx), i, username(i))
 				if (a.status == 429 || a.status == 503) && a.header.Get("Retry-After") == "" {
-					o.wrong = append(o.wrong, fmt.Sprintf("%d without Retry-After", a.status))
+					o.isWrong("%d without Retry-After", a.status)
 				}
 				if a.err == nil && a.status != 400 && a.status != 429 && a.status != 503 {
-					o.wrong = append(o.wrong, "a flooded sign-in: "+a.String())
+					o.isWrong("a flooded sign-in: %s", a)
 				}
-				count[what]++
+				count.add(a)
 			})
 		}
 	})
 	time.Sleep(500 * time.Millisecond)
+	wg.Go(func() { pages = o.browse(whole, length-500*time.Millisecond) })
 	m = o.measure(whole, length-500*time.Millisecond)
 	wg.Wait()
-	var parts []string
-	for code, n := range count {
-		parts = append(parts, fmt.Sprintf("%d × %s", n, code))
+	return count.String(), m, pages
+}
+
+// guess is one of the flood's sign-ins, by password grant or on the page.
+func (o *overload) guess(ctx context.Context, i int, username string) answer {
+	address, password := fmt.Sprintf("10.5.%d.%d", i>>8&255, i&255), "a wrong password "+strconv.Itoa(i)
+	if i%2 == 0 {
+		_, a := o.rig.signIn(ctx, o.node, address, stormClient, username, password, "")
+		return a
 	}
-	slices.Sort(parts)
-	return strings.Join(parts, ", "), m
+	o.rig.note(password, "a password")
+	return o.rig.do(ctx, http.MethodPost, "http://"+o.node.Public+"/sign-in",
+		form("username", username, "password", password, "device_name", "flood").Encode(), map[string]string{
+			"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": address, "User-Agent": "curfew-torture",
+			"Cookie": markerCookie + "=" + uuid.NewString(), "Sec-Fetch-Site": "same-origin",
+		})
+}
+
+// page is one that somebody looks at who is signed in.
+type page struct{ url, cookie string }
+
+// open signs somebody in to their own account, and an admin at the console.
+func (o *overload) open(ctx context.Context) error {
+	const boss = "boss"
+	if err := o.rig.cli(ctx, stormPassword, nil, "user", "add", boss, "--admin", "--password-stdin"); err != nil {
+		return err
+	}
+	for address, cookie := range map[string]string{
+		"http://" + o.node.Public + "/account":                              sessionCookie,
+		"http://" + o.node.Admin + "/console/devices?status=active&q=storm": "__Host-curfew-console",
+	} {
+		b := visit.New()
+		if _, err := b.Enter(ctx, address, boss, stormPassword); err != nil {
+			return err
+		}
+		o.rig.note(b.Cookie(cookie), "the cookie of a browser session")
+		o.pages = append(o.pages, page{address, cookie + "=" + b.Cookie(cookie)})
+	}
+	return nil
+}
+
+// browse has two people look at each page, again and again.
+func (o *overload) browse(ctx context.Context, length time.Duration) latencies {
+	var mu sync.Mutex
+	var all []time.Duration
+	until := time.Now().Add(length)
+	var wg sync.WaitGroup
+	for i := range 2 * len(o.pages) {
+		p := o.pages[i%len(o.pages)]
+		wg.Go(func() {
+			for time.Now().Before(until) && ctx.Err() == nil {
+				start := time.Now()
+				a := o.rig.do(ctx, http.MethodGet, p.url, "", map[string]string{"Cookie": p.cookie, "User-Agent": "curfew-torture"})
+				took := time.Since(start)
+				if a.err != nil || a.status != http.StatusOK {
+					o.isWrong("a page under load: %s: %.200s", p.url, a.String())
+				}
+				mu.Lock()
+				all = append(all, took)
+				mu.Unlock()
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	return latenciesOf(all)
 }
 
 // slowHeaders is slowloris: connections that send a header a byte at a time.
@@ -309,115 +380,4 @@ func (o *overload) idle(n int) (string, func()) {
 			c.Close()
 		}
 	}
-}
-
-type timingCommand struct {
-	Samples int `default:"300" help:"Requests of each kind."`
-}
-
-// Run compares how long right and wrong guesses take. It reports, and asserts nothing: that is for a quiet machine and
-// a person.
-func (c *timingCommand) Run(ctx context.Context) error {
-	r, err := newRig(ctx, rigConfig{Database: "postgres", Nodes: 1, Env: map[string]string{
-		"HASH_MEMORY": "", "HASH_TIME": "", "LIMIT_PER_CLIENT": "1000000",
-	}})
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	n := r.nodes[0]
-	if _, err := r.createUser(ctx, n, "anna", stormPassword); err != nil {
-		return err
-	}
-	password := func(username string) func(i int) answer {
-		return func(i int) answer {
-			_, a := r.signIn(ctx, n, fmt.Sprintf("10.4.%d.%d", i>>8, i&255), r.stranger, username, "not the password", "")
-			return a
-		}
-	}
-	secret := func(id, secret string) func(i int) answer {
-		return func(i int) answer {
-			_, a := r.token(ctx, n, fmt.Sprintf("10.3.%d.%d", i>>8, i&255), basic(credentials{id, secret}),
-				form("grant_type", "password"))
-			return a
-		}
-	}
-	for _, pair := range []struct {
-		what string
-		a, b func(i int) answer
-	}{
-		{"wrong password: known user, unknown user", password("anna"), password("bert")},
-		{
-			"client secret: wrong in its last character, in all", secret(r.api.ID, r.api.Secret[:len(r.api.Secret)-1]+"-"),
-			secret(r.api.ID, strings.Repeat("x", len(r.api.Secret))),
-		},
-		{
-			"client: known with a wrong secret, unknown", secret(r.api.ID, strings.Repeat("x", len(r.api.Secret))),
-			secret("apj", strings.Repeat("x", len(r.api.Secret))),
-		},
-	} {
-		var a, b []time.Duration
-		for i := range c.Samples {
-			first := rand.IntN(2) // in either order: collections of garbage come in step with requests
-			for _, j := range []int{first, 1 - first} {
-				ask := []func(int) answer{pair.a, pair.b}[j]
-				start := time.Now()
-				got := ask(i)
-				took := time.Since(start)
-				if got.err != nil || got.status >= 500 {
-					return got.failure(pair.what)
-				}
-				if j == 0 {
-					a = append(a, took)
-				} else {
-					b = append(b, took)
-				}
-			}
-		}
-		u, p := mannWhitney(a, b)
-		fmt.Printf("%s: medians %s and %s, difference %s; probability that one of the first kind is slower: %.3f; p = %.3g\n",
-			pair.what,
-			median(a).Round(time.Microsecond), median(b).Round(time.Microsecond),
-			(median(a) - median(b)).Round(time.Microsecond), u, p)
-	}
-	return nil
-}
-
-func median(d []time.Duration) time.Duration {
-	s := slices.Sorted(slices.Values(d))
-	return s[len(s)/2]
-}
-
-// mannWhitney gives the share of pairs in which a is greater than b (0.5 if nothing tells them apart), and the
-// two-sided p-value of the rank test with the normal approximation.
-func mannWhitney(a, b []time.Duration) (share, p float64) {
-	type sample struct {
-		d     time.Duration
-		fromA bool
-	}
-	var all []sample
-	for _, d := range a {
-		all = append(all, sample{d, true})
-	}
-	for _, d := range b {
-		all = append(all, sample{d, false})
-	}
-	slices.SortFunc(all, func(x, y sample) int { return int(x.d - y.d) })
-	ranks := 0.0
-	for i := 0; i < len(all); {
-		j := i
-		for j < len(all) && all[j].d == all[i].d {
-			j++
-		}
-		for k := i; k < j; k++ {
-			if all[k].fromA {
-				ranks += float64(i+j+1) / 2 // ties share the mean rank
-			}
-		}
-		i = j
-	}
-	n, m := float64(len(a)), float64(len(b))
-	u := ranks - n*(n+1)/2
-	z := (u - n*m/2) / math.Sqrt(n*m*(n+m+1)/12)
-	return u / (n * m), math.Erfc(math.Abs(z) / math.Sqrt2)
 }

@@ -2,13 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
-	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // scenario is a directed schedule: a history that chance would take long to find, made by holding a lock from outside
@@ -17,103 +11,6 @@ type scenario struct {
 	name  string
 	locks bool // holds rows of PostgreSQL: not on SQLite, where one writer at a time makes the race impossible
 	run   func(ctx context.Context, w *world, d *director) error
-}
-
-// director runs operations of a world one after the other or side by side, and holds locks.
-type director struct {
-	w       *world
-	threads int
-	wg      sync.WaitGroup
-}
-
-// now does an operation and waits for its answer.
-func (d *director) now(ctx context.Context, steps ...step) {
-	for _, s := range steps {
-		if s != nil {
-			s(ctx, 0, d.w.h.rig.pick(0))
-		}
-	}
-}
-
-// beside begins an operation on another node; the channel is closed when it is answered.
-func (d *director) beside(ctx context.Context, s step) <-chan struct{} {
-	d.threads++
-	thread := d.threads
-	answered := make(chan struct{})
-	d.wg.Go(func() {
-		defer close(answered)
-		s(ctx, thread, d.w.h.rig.pick(thread))
-	})
-	return answered
-}
-
-// hold takes a lock on a connection of its own, until release.
-func (d *director) hold(ctx context.Context, statement string, args ...any) (release func(), err error) {
-	conn, err := pgx.Connect(ctx, d.w.h.rig.url)
-	if err != nil {
-		return nil, err
-	}
-	if _, err = conn.Exec(ctx, "BEGIN"); err == nil {
-		_, err = conn.Exec(ctx, statement, args...)
-	}
-	if err != nil {
-		conn.Close(ctx)
-		return nil, err
-	}
-	return func() { conn.Close(context.WithoutCancel(ctx)) }, nil
-}
-
-// blocked waits until n statements wait for locks.
-func (d *director) blocked(ctx context.Context, n int) error { return d.blockedOr(ctx, n, nil) }
-
-// blockedOr waits until n statements wait for locks, or an operation that need not wait is answered.
-func (d *director) blockedOr(ctx context.Context, n int, answered <-chan struct{}) error {
-	conn, err := pgx.Connect(ctx, d.w.h.rig.url)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	deadline := time.Now().Add(2 * time.Second)
-	for {
-		var waiting int
-		if err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity 
-			WHERE wait_event_type = 'Lock' AND datname = current_database()`).Scan(&waiting); err != nil {
-			return err
-		}
-		if waiting >= n {
-			return nil
-		}
-		select {
-		case <-answered:
-			return nil
-		default:
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%d statements wait for a lock, not %d", waiting, n)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-// ahead is how far issue times may lie ahead of the clock after a client was made or somebody signed out (the horizon's
-// lead). While they do, all tokens of a device have the same issue time, and some faults cannot show.
-const ahead = 1200 * time.Millisecond
-
-// beforeCommit is the lock that stops whoever signs out between its last change and its commit: a trigger on the log
-// asks for it.
-const (
-	beforeCommitLock = 4711
-	beforeCommit     = "SELECT pg_advisory_xact_lock(4711)"
-)
-
-// everythingOf looks at each token of the world, strictly and locally.
-func (d *director) everythingOf(ctx context.Context) {
-	d.w.mu.Lock()
-	all := append([]*issued(nil), d.w.tokens...)
-	d.w.mu.Unlock()
-	for _, t := range all {
-		d.now(ctx, d.w.introspect(t), d.w.verifyLocally(t))
-	}
 }
 
 // signOuts are the ways to end device 0, at each level.
@@ -181,16 +78,7 @@ var scenarios = []scenario{
 			d.now(ctx, w.signIn(0))
 			w.passwords = append(w.passwords, w.newPassword(len(w.passwords)))
 			change := w.changeOwnPassword(w.newest(0), w.password, int8(len(w.passwords)-1))
-			release, err := d.hold(ctx, "LOCK TABLE audit_events IN SHARE MODE") // a sign-in tells of itself at its end
-			if err != nil {
-				return err
-			}
-			d.beside(ctx, w.signIn(1))
-			err = d.blocked(ctx, 1)
-			d.beside(ctx, change)
-			err = errors.Join(err, d.blocked(ctx, 2))
-			release()
-			d.wg.Wait()
+			err := d.queue(ctx, tellsOfItself, w.signIn(1), change)
 			d.everythingOf(ctx)
 			return err
 		},
@@ -235,16 +123,8 @@ var scenarios = []scenario{
 		run: func(ctx context.Context, w *world, d *director) error {
 			d.now(ctx, w.signIn(0))
 			t := w.newest(0)
-			release, err := d.hold(ctx, "SELECT 1 FROM devices WHERE id = $1 FOR UPDATE", w.devices[0])
-			if err != nil {
-				return err
-			}
-			for range 3 {
-				d.beside(ctx, w.refresh(t, false))
-			}
-			err = d.blocked(ctx, 3)
-			release()
-			d.wg.Wait()
+			device := lock{"SELECT 1 FROM devices WHERE id = $1 FOR UPDATE", []any{w.devices[0]}}
+			err := d.queue(ctx, device, w.refresh(t, false), w.refresh(t, false), w.refresh(t, false))
 			d.everythingOf(ctx)
 			return err
 		},
@@ -254,19 +134,9 @@ var scenarios = []scenario{
 		run: func(ctx context.Context, w *world, d *director) error {
 			for _, level := range []string{"user", "client", "everyone"} {
 				d.now(ctx, w.signIn(0))
-				release, err := d.hold(ctx, beforeCommit)
-				if err != nil {
+				if err := d.duringSignOut(ctx, signOuts(w)[level], w.refresh(w.newest(0), false), 0); err != nil {
 					return err
 				}
-				d.beside(ctx, signOuts(w)[level])
-				err = d.blocked(ctx, 1)
-				err = errors.Join(err, d.blockedOr(ctx, 2, d.beside(ctx, w.refresh(w.newest(0), false))))
-				release()
-				d.wg.Wait()
-				if err != nil {
-					return err
-				}
-				d.everythingOf(ctx)
 				d.now(ctx, w.refresh(w.newest(0), false))
 			}
 			return nil
@@ -276,18 +146,7 @@ var scenarios = []scenario{
 		name: "a sign-out held for longer than the horizon's lead", locks: true,
 		run: func(ctx context.Context, w *world, d *director) error {
 			d.now(ctx, w.signIn(0))
-			release, err := d.hold(ctx, beforeCommit)
-			if err != nil {
-				return err
-			}
-			d.beside(ctx, w.signOutUser())
-			err = d.blocked(ctx, 1)
-			time.Sleep(1300 * time.Millisecond)
-			err = errors.Join(err, d.blockedOr(ctx, 2, d.beside(ctx, w.refresh(w.newest(0), false))))
-			release()
-			d.wg.Wait()
-			d.everythingOf(ctx)
-			return err
+			return d.duringSignOut(ctx, w.signOutUser(), w.refresh(w.newest(0), false), 1300*time.Millisecond)
 		},
 	},
 	{
@@ -297,17 +156,7 @@ var scenarios = []scenario{
 			d.now(ctx, w.signIn(0))
 			first := w.newest(0)
 			d.now(ctx, w.refresh(first, false))
-			release, err := d.hold(ctx, beforeCommit)
-			if err != nil {
-				return err
-			}
-			d.beside(ctx, w.signOutByAdmin(0))
-			err = d.blocked(ctx, 1)
-			err = errors.Join(err, d.blockedOr(ctx, 2, d.beside(ctx, w.refresh(first, false))))
-			release()
-			d.wg.Wait()
-			d.everythingOf(ctx)
-			return err
+			return d.duringSignOut(ctx, w.signOutByAdmin(0), w.refresh(first, false), 0)
 		},
 	},
 	{
@@ -334,24 +183,104 @@ var scenarios = []scenario{
 			return behind(ctx, w, d, w.signOutUser)
 		},
 	},
+
+	// Codes, parents and children.
+	{
+		name: "a code in a new app's first second, then its session ends",
+		run: func(ctx context.Context, w *world, d *director) error {
+			c := d.ask(ctx, 0)
+			d.now(ctx, w.endSession(), w.exchange(c), w.look())
+			return nil
+		},
+	},
+	{name: "a code for each level of sign-out", run: func(ctx context.Context, w *world, d *director) error {
+		for _, out := range []step{w.endSession(), w.signOutUser(), w.signOutClient(), w.signOutEveryone()} {
+			c := d.ask(ctx, 0)
+			d.now(ctx, out, w.exchange(c), w.look())
+			sleep(ctx, ahead/4)
+		}
+		sleep(ctx, ahead) // the clock is the issue time now
+		c := d.ask(ctx, 1)
+		d.now(ctx, w.endSession(), w.exchange(c))
+		return nil
+	}},
+	{name: "a code twice, and what does not fit", run: func(ctx context.Context, w *world, d *director) error {
+		d.family(ctx)
+		c := d.ask(ctx, 0)
+		in := operation{Action: actExchange, Slot: 0, Code: c.number}
+		wrong, stranger := in, in
+		wrong.Wrong, stranger.Stranger = true, true
+		d.now(ctx, w.exchangeAs(c, wrong), w.exchangeAs(c, stranger), w.exchange(c))
+		t := w.newest(0)
+		d.now(ctx, w.exchangeAs(c, wrong), w.refresh(t, false))
+		t = w.newest(0)
+		d.now(ctx, w.introspect(t), w.exchange(c), w.introspect(t), w.refresh(t, false), w.look(), w.introspect(w.newest(1)))
+		return nil
+	}},
+	{name: "the end of a session with its children", run: func(ctx context.Context, w *world, d *director) error {
+		d.family(ctx)
+		d.now(ctx, w.refresh(w.newest(0), false))
+		d.now(ctx, w.list(w.newest(0)), w.endSession())
+		d.everythingOf(ctx)
+		d.now(ctx, w.refresh(w.newest(0), false), w.refresh(w.newest(1), false), w.list(w.newest(1)))
+		return nil
+	}},
+	{name: "all but the current, in a family", run: func(ctx context.Context, w *world, d *director) error {
+		for slot := range slots {
+			d.family(ctx)
+			d.now(ctx, w.signOutOthers(w.newest(slot)), w.look(), w.list(w.newest(slot)))
+			d.everythingOf(ctx)
+		}
+		d.family(ctx)
+		w.passwords = append(w.passwords, w.newPassword(len(w.passwords)))
+		d.now(ctx, w.changeOwnPassword(w.newest(0), w.password, int8(len(w.passwords)-1)))
+		d.now(ctx, w.look(), w.list(w.newest(0)), w.endSession(), w.introspect(w.newest(0)))
+		return nil
+	}},
+	{
+		name: "a code from two clients at once", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			c := d.ask(ctx, 0)
+			err := d.queue(ctx, w.theUser(), w.exchange(c), w.exchange(c))
+			d.everythingOf(ctx)
+			return err
+		},
+	},
+	{
+		name: "an exchange behind the end of its session", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			c := d.ask(ctx, 0)
+			return d.duringSignOut(ctx, w.endSession(), w.exchange(c), 0)
+		},
+	},
+	{
+		name: "the end of a session behind an exchange that has written its device", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			c := d.ask(ctx, 0)
+			err := d.queue(ctx, tellsOfItself, w.exchange(c), w.endSession())
+			d.everythingOf(ctx)
+			return err
+		},
+	},
+	{
+		name: "an exchange behind a wider sign-out", locks: true,
+		run: func(ctx context.Context, w *world, d *director) error {
+			for _, out := range []func() step{w.signOutClient, w.signOutEveryone} {
+				c := d.ask(ctx, 0)
+				if err := d.duringSignOut(ctx, out(), w.exchange(c), 0); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	},
 }
 
 // behind queues a change of the user before a sign-in that has checked the password already.
 func behind(ctx context.Context, w *world, d *director, change func() step) error {
 	d.now(ctx, w.signIn(0))
 	signIn := w.signInWith(1, w.password)
-	release, err := d.hold(ctx, "SELECT 1 FROM users WHERE id = $1 FOR UPDATE", w.userID)
-	if err != nil {
-		return err
-	}
-	d.beside(ctx, change())
-	err = d.blocked(ctx, 1)
-	d.beside(ctx, signIn)
-	if e := d.blocked(ctx, 2); e != nil {
-		err = errors.Join(err, e)
-	}
-	release()
-	d.wg.Wait()
+	err := d.queue(ctx, w.theUser(), change(), signIn)
 	d.now(ctx, w.introspect(w.newest(1)), w.refresh(w.newest(1), false), w.introspect(w.newest(0)))
 	return err
 }
@@ -363,7 +292,7 @@ func runScenarios(ctx context.Context, cfg historyConfig) (*verdictOfRun, error)
 		return nil, err
 	}
 	defer h.close()
-	for i, s := range slices.Concat(scenarios, browserScenarios) {
+	for i, s := range scenarios {
 		if s.locks && h.Database == "sqlite" {
 			continue
 		}

@@ -97,6 +97,22 @@ func (b *Browser) SignIn(ctx context.Context, address, username, password string
 	return nil, errLost
 }
 
+// Enter goes to a page of the server's own that wants a sign-in, and signs in.
+func (b *Browser) Enter(ctx context.Context, address, username, password string) (*Page, error) {
+	wanted, err := url.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	page, err := b.Get(ctx, address)
+	if err == nil && page.URL.Path != wanted.Path && page.Form.Has("password") {
+		page, err = b.Submit(ctx, page.Form, url.Values{"username": {username}, "password": {password}})
+	}
+	if err == nil && (page.Status != http.StatusOK || page.URL.Path != wanted.Path) {
+		err = fmt.Errorf("%s leads to %s, which answers %d: %s", wanted.Path, page.URL.Path, page.Status, page.Body)
+	}
+	return page, err
+}
+
 // do sends a request and follows redirects that stay on the server.
 func (b *Browser) do(ctx context.Context, method, address string, fields url.Values) (*Page, error) {
 	for range maxHops {
