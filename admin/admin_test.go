@@ -295,6 +295,12 @@ func TestRevocationsAndReceipts(t *testing.T) {
 		if a := k.want(200, "GET", "/admin/subscribers", ""); len(a.list("subscribers")) != 2 {
 			t.Fatalf("%s", a.body)
 		}
+		first := k.want(200, "GET", "/admin/subscribers?limit=1", "")
+		second := k.want(200, "GET", "/admin/subscribers?limit=1&cursor="+first.str("next_cursor"), "")
+		if len(second.list("subscribers")) != 1 || second.list("subscribers")[0]["name"] != "rs2" ||
+			second.str("next_cursor") != "" {
+			t.Fatalf("%s, then %s", first.body, second.body)
+		}
 		k.want(204, "DELETE", "/admin/subscribers/api/rs2", "")
 		k.want(404, "DELETE", "/admin/subscribers/api/rs2", "")
 		if r := k.want(200, "GET", fmt.Sprintf("/admin/revocations/%d", seqs[3]), ""); len(r.list("subscribers")) != 1 {

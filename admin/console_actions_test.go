@@ -213,6 +213,7 @@ func TestConsole_DevicesAndLogs(t *testing.T) {
 		b.want(b.get("/console/revocations/01"), 404, "no such")
 		b.want(b.get("/console/revocations/999/receipt"), 404, "no such")
 		b.page("/console/followers", "orders-1", "ops")
+		b.want(b.get("/console/followers?cursor=forged"), 400, "cursor")
 		b.leads(
 			b.post("/console/followers/forget", "client_id", "ops", "name", "orders-1"),
 			"/console/followers",

@@ -12,7 +12,7 @@ import (
 )
 
 func (v *visit) followers() error {
-	q, err := v.query()
+	q, p, err := v.queryPage()
 	page := pages.ConsoleFollowers{}
 	if page.Console, err = v.orBase(q, err); err != nil {
 		return err
@@ -22,15 +22,18 @@ func (v *visit) followers() error {
 		return err
 	}
 	page.Last = db.LastSeq
-	if page.Followers, err = v.followerRows(db.LastSeq); err != nil {
-		return err
+	status := http.StatusOK
+	if page.Followers, page.Next, err = v.followerRows(db.LastSeq, p); err != nil {
+		if page.Problem, status = problem(err); page.Problem == nil {
+			return err
+		}
 	}
-	return v.show(page)
+	return v.site.Show(v.Context, status, page)
 }
 
-func (v *visit) followerRows(last int64) ([]pages.FollowerRow, error) {
-	list, err := v.store.ListSubscribers(v.Request.Context())
-	return rows(list, func(s *models.Subscriber) pages.FollowerRow { return followerRow(s, last) }), err
+func (v *visit) followerRows(last int64, p models.Page) ([]pages.FollowerRow, string, error) {
+	list, next, err := v.store.ListSubscribers(v.Request.Context(), p)
+	return rows(list, func(s *models.Subscriber) pages.FollowerRow { return followerRow(s, last) }), next, err
 }
 
 func (v *visit) forgetFollower() error {

@@ -33,9 +33,11 @@ func (v *visit) overview() error {
 		Kind: db.Kind, Version: db.Version, Connections: pool.InUse, Limit: pool.MaxOpenConnections,
 		Answered: time.Since(asked),
 	}
-	if page.Followers, err = v.followerRows(db.LastSeq); err != nil {
+	var next string
+	if page.Followers, next, err = v.followerRows(db.LastSeq, models.Page{Limit: shortList}); err != nil {
 		return err
 	}
+	page.MoreFollowers = next != ""
 	keys, err := v.store.ListKeys(ctx)
 	if err != nil {
 		return err

@@ -72,11 +72,15 @@ func (a *Admin) getRevocation(c *gin.Context) error {
 }
 
 func (a *Admin) listSubscribers(c *gin.Context) error {
-	list, err := a.store.ListSubscribers(c.Request.Context())
+	_, p, err := web.QueryPage(c)
 	if err != nil {
 		return err
 	}
-	return web.OK(c, gin.H{"subscribers": view.List(list, view.NewSubscriber)})
+	list, next, err := a.store.ListSubscribers(c.Request.Context(), p)
+	if err != nil {
+		return err
+	}
+	return page(c, "subscribers", view.List(list, view.NewSubscriber), next)
 }
 
 // deleteSubscriber forgets a resource server that is gone for good: no receipt names it as missing any more.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ func TestUnsubscribe_OtherNodes(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		here, there := k.Store, k.open()
 		live := func(id SubscriberID) bool {
-			list, err := k.ListSubscribers(t.Context())
+			list, _, err := k.ListSubscribers(t.Context(), Page{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,9 +161,14 @@ func TestAcknowledge_ManyAtOnce(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		list, err := k.ListSubscribers(t.Context())
-		if err != nil || len(list) != 200 {
+		list, next, err := k.ListSubscribers(t.Context(), Page{Limit: 150})
+		rest, last, err2 := k.ListSubscribers(t.Context(), Page{Limit: 150, Cursor: next})
+		list = append(list, rest...)
+		if err := errors.Join(err, err2); err != nil || len(list) != 200 || next == "" || last != "" {
 			t.Fatalf("%d subscribers, %v", len(list), err)
+		}
+		if !slices.IsSortedFunc(list, func(a, b Subscriber) int { return strings.Compare(a.Name, b.Name) }) {
+			t.Error("not in their order")
 		}
 		for _, s := range list {
 			if s.AckedSeq != second || !s.Live {

@@ -163,13 +163,21 @@ func compareSubscribers(a, b SubscriberID) int {
 	return cmp.Or(strings.Compare(a.ClientID, b.ClientID), strings.Compare(a.Name, b.Name))
 }
 
-// ListSubscribers returns every resource server that is known.
-func (s *Store) ListSubscribers(ctx context.Context) (list []Subscriber, err error) {
+// ListSubscribers returns a page of the resource servers that are known, by client and name.
+func (s *Store) ListSubscribers(ctx context.Context, p Page) (list []Subscriber, next string, err error) {
+	after, err := s.cursorAfter("subscribers", p)
+	if err != nil {
+		return nil, "", err
+	}
+	client, name, _ := strings.Cut(after, " ") // neither has a space
 	err = s.read(ctx, func(tx *gorm.DB) error {
+		list = nil
 		return s.raw(tx, `SELECT s.*, s.live_until > {now} AS live FROM subscribers s, realm r
-			ORDER BY s.client_id, s.name`, nil).Scan(&list).Error
+			WHERE (s.client_id, s.name) > (@client, @name) ORDER BY s.client_id, s.name LIMIT @limit`,
+			args{"client": client, "name": name, "limit": p.limit() + 1}).Scan(&list).Error
 	})
-	return list, err
+	list, next = pageOf(s, "subscribers", p, list, func(s Subscriber) string { return s.ClientID + " " + s.Name })
+	return list, next, err
 }
 
 // DeleteSubscriber forgets a resource server that is gone for good, so that no receipt names it as missing any more.

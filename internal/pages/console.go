@@ -252,6 +252,7 @@ type ConsoleFollowers struct {
 	Console
 	Last      int64 // the newest sequence number
 	Followers []FollowerRow
+	Next      string // the cursor of the next page; empty on the last
 }
 
 func (p ConsoleFollowers) frame() frame { return p.page("console-followers", "followers") }

@@ -9,13 +9,14 @@ import (
 // ConsoleOverview is /console/.
 type ConsoleOverview struct {
 	Console
-	SignedIn  int64 // devices; negative: not known
-	Users     int64
-	Charts    []Chart
-	Nodes     []Node
-	Database  Database
-	Followers []FollowerRow
-	Keys      []KeyRow
+	SignedIn      int64 // devices; negative: not known
+	Users         int64
+	Charts        []Chart
+	Nodes         []Node
+	Database      Database
+	Followers     []FollowerRow
+	MoreFollowers bool // than the page shows
+	Keys          []KeyRow
 }
 
 func (p ConsoleOverview) frame() frame { return p.page("console-overview", "overview") }
