@@ -231,7 +231,8 @@ func (w *worker) tellWebhook(e *models.OutboxEvent) (told bool, err error) {
 	if n, err := strconv.Atoi(w.receiver.PosPart); err == nil {
 		first = n
 	}
-	for i, kind := range types(e) {
+	kinds := types(e)
+	for i, kind := range kinds {
 		if i < first || !w.registered.Load().Wants(kind) {
 			continue
 		}
@@ -244,6 +245,9 @@ func (w *worker) tellWebhook(e *models.OutboxEvent) (told bool, err error) {
 			return webhookRequest(r.URL, messageID(e, kind), newMessage(e, kind), keys, now)
 		}); err != nil || !told {
 			return told, err
+		}
+		if i+1 == len(kinds) {
+			break // the whole event is told: that is written once
 		}
 		if err := w.part(e, strconv.Itoa(i+1)); err != nil {
 			return false, err
