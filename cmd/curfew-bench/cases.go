@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -94,88 +92,6 @@ func (b *bench) signOut(ctx context.Context) error {
 		b.report.onlyUpTo(big.devices >= 10_000_000)
 	}
 	return nil
-}
-
-// lists: a page of the admin list, any filter, first and far.
-func (b *bench) lists(ctx context.Context) error {
-	w, err := b.bigWorld(ctx)
-	if err != nil {
-		return err
-	}
-	// Some of every kind: a tenth revoked, a tenth expired.
-	for _, statement := range []string{
-		"UPDATE devices SET valid_from = signed_in_at + 1 WHERE substr(id::text, 36) = '3'",
-		"UPDATE devices SET expires_at = 1 WHERE substr(id::text, 36) = '7'", "VACUUM ANALYZE devices",
-	} {
-		if _, err := w.db.Exec(ctx, statement); err != nil {
-			return err
-		}
-	}
-	token, err := adminToken(w.node)
-	if err != nil {
-		return err
-	}
-	filters := []string{
-		"", "user_id=" + userID(17).String(), "username=user23", "client_id=web", "client_id=nobody", "status=active",
-		"status=revoked", "status=expired",
-		"ip=" + address(99), "ip=192.0.2.1", "q=iphone", "q=user1234", "q=nothing+has+this", "status=expired&q=firefox",
-		"client_id=web&status=revoked",
-		"status=revoked&q=nothing+has+this", "ip=" + address(99) + "&status=revoked", "client_id=web&q=pixel",
-	}
-	times := 300
-	if b.opt.Short {
-		times = 10
-	}
-	worst, at := 0.0, ""
-	var everything []time.Duration
-	for _, filter := range filters {
-		cursor := ""
-		page := func(int) []byte { return get("/admin/devices?"+strings.Trim(filter+cursor, "&"), token) }
-		try := func(where string) error {
-			all, err := timed(w.node.Admin, times, page, nil)
-			if err != nil {
-				return fmt.Errorf("%s: %w", filter, err)
-			}
-			everything = append(everything, all...)
-			_, p99, _ := quantiles(all)
-			progress("  %-50s %-5s p99 %.1f ms", filter, where, p99)
-			if p99 > worst {
-				worst, at = p99, filter+", "+where+" page"
-			}
-			return nil
-		}
-		if err := try("first"); err != nil {
-			return err
-		}
-		// To the thousandth page, or the last: 50 devices a page, or some thousands that were looked at.
-		last := min(1000, times*4)
-		_, err := timed(w.node.Admin, last, page, func(body []byte) error {
-			if next := field(body, "next_cursor"); next != nil {
-				cursor = "&cursor=" + url.QueryEscape(string(next))
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("%s: %w", filter, err)
-		}
-		if err := try("far"); err != nil {
-			return err
-		}
-	}
-	_, p99, _ := quantiles(everything)
-	b.report.add("a page of the admin list", "p99 ≤ 20 ms", worst <= 20, worst,
-		"p99 of the slowest filter %.1f ms (%s), of all %.1f ms, %d devices", worst, at, p99, w.devices)
-	b.report.onlyUpTo(w.devices >= 10_000_000)
-	_, err = w.db.Exec(ctx, "UPDATE devices SET expires_at = (extract(epoch FROM now()) * 1e6)::bigint + 30 * "+
-		"86400000000 WHERE expires_at = 1")
-	if err != nil {
-		return err
-	}
-	if err := w.revive(ctx); err != nil {
-		return err
-	}
-	_, err = w.db.Exec(ctx, "VACUUM devices")
-	return err
 }
 
 // rateOfAFifth is the rate of refreshes against which others' work is held: a fifth of what the node can do.

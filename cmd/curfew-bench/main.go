@@ -27,7 +27,7 @@ import (
 )
 
 type runCommand struct {
-	Only        []string      `help:"Measure only these: refresh, introspect, signout, feed, growth, lists, password, code, nodes, cleanup, storage, sqlite, told." placeholder:"NAME,…"`
+	Only        []string      `help:"Measure only these: refresh, introspect, signout, feed, growth, lists, console, password, code, nodes, cleanup, storage, sqlite, told, ended." placeholder:"NAME,…"`
 	Devices     int           `help:"Devices in the database." default:"1000000"`
 	Duration    time.Duration `help:"How long each measurement takes." default:"10s"`
 	Repeat      int           `help:"Measurements of which the median counts." default:"3"`
@@ -109,6 +109,7 @@ var parts = []part{
 	{"feed", (*bench).feed},
 	{"growth", (*bench).growth},
 	{"lists", (*bench).lists},
+	{"console", (*bench).console},
 	{"password", (*bench).password},
 	{"code", (*bench).code},
 	{"nodes", (*bench).nodes},
@@ -116,6 +117,7 @@ var parts = []part{
 	{"storage", (*bench).storage},
 	{"sqlite", (*bench).sqlite},
 	{"told", (*bench).told},
+	{"ended", (*bench).ended},
 }
 
 // bench is one run.

@@ -33,6 +33,7 @@ type rig struct {
 const (
 	clientSecret = "benchmark-secret-of-no-value"
 	password     = "correct horse battery staple"
+	boss         = "boss" // an admin
 )
 
 func newRig(ctx context.Context, logLevel string) (_ *rig, err error) {
@@ -105,12 +106,12 @@ func complain(n *harness.Node) {
 }
 
 // product is the installation on a database. The defaults, but for what follows: how long the benchmark's tokens live,
-// and limits that it would run into from one address.
+// limits that it would run into from one address, and that it may tell this machine what happens.
 func (r *rig) product(url string) harness.Product {
 	return harness.Product{Binary: r.binary, Dir: r.dir, Settings: map[string]string{
 		"DATABASE_URL": url, "SECRET": r.secret, "ISSUER": "http://bench.localhost", "ACCESS_TTL": "1h",
 		"TRUSTED_PROXIES": "127.0.0.1", "PPROF": "true", "LOG_LEVEL": r.logLevel,
-		"LIMIT_PER_ADDRESS": "1000000", "MAX_DEVICES_PER_USER": "1000",
+		"LIMIT_PER_ADDRESS": "1000000", "MAX_DEVICES_PER_USER": "1000", "OUTBOUND_ALLOW": "127.0.0.0/8",
 	}}
 }
 

@@ -59,7 +59,7 @@ func (r *rig) newWorld(ctx context.Context, name string, devices int) (w *world,
 	return w, nil
 }
 
-// setUp migrates and makes the clients and the user whose password everybody has.
+// setUp migrates and makes the clients, the user whose password everybody has, and an admin.
 func setUp(ctx context.Context, p harness.Product) error {
 	return errors.Join(
 		p.Run(ctx, "", nil, "migrate"),
@@ -70,6 +70,7 @@ func setUp(ctx context.Context, p harness.Product) error {
 		p.Run(ctx, clientSecret, nil, "client", "add", "ops", "--grants", "client_credentials",
 			"--scopes", "admin", "--secret-stdin"),
 		p.Run(ctx, password, nil, "user", "add", "bench", "--password-stdin"),
+		p.Run(ctx, password, nil, "user", "add", boss, "--admin", "--password-stdin"),
 	)
 }
 
