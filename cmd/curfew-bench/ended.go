@@ -76,10 +76,11 @@ func (r *receiver) await(ctx context.Context, want int64) bool {
 
 // ended: every device is ended by one event, and the client wants a logout token for each. Half-way the node is killed.
 func (b *bench) ended(ctx context.Context) error {
-	w, err := b.mainWorld(ctx)
+	w, err := b.rig.newWorld(ctx, "ended", b.opt.Devices) // its own: who was signed out before is not told again
 	if err != nil {
 		return err
 	}
+	defer w.stop(ctx)
 	r := newReceiver(w.devices)
 	defer r.Close()
 	s, err := newSide(w)
@@ -133,14 +134,7 @@ func (b *bench) ended(ctx context.Context) error {
 		pause.Round(time.Second), twice, more, untold)
 	b.report.onlyUpTo(w.devices >= 1_000_000)
 	b.report.add("memory of the node that tells them", "", true, most, "%.0f MB at most, %.0f MB before", most, calm)
-	if _, err := w.db.Exec(ctx, "DELETE FROM receivers"); err != nil {
-		return err
-	}
-	_, err = w.db.Exec(ctx, "UPDATE clients SET backchannel_logout_uri = ''")
-	if err != nil {
-		return err
-	}
-	return w.revive(ctx)
+	return nil
 }
 
 // told counts the devices of which nobody was told, those that were told twice, and those more often.
