@@ -124,7 +124,7 @@ func (a *Admin) routes() {
 
 	r.GET("/revocations", web.Handle(a.listRevocations))
 	r.GET("/revocations/:seq", web.HandleWithoutQuery(a.getRevocation))
-	r.GET("/subscribers", web.HandleWithoutQuery(a.listSubscribers))
+	r.GET("/subscribers", web.Handle(a.listSubscribers))
 	r.DELETE("/subscribers/:client_id/:name", web.HandleWithoutQuery(a.deleteSubscriber))
 	r.GET("/events", web.Handle(a.listEvents))
 

@@ -106,6 +106,7 @@ func (b *bench) ended(ctx context.Context) error {
 	}
 	half, most := time.Since(begin), proc.MemoryOfTree(w.node.PID(), true)
 	w.node.Kill()
+	again := time.Now()
 	before := r.taken.Load()
 	if err := w.node.Start(); err != nil {
 		return err
@@ -113,7 +114,6 @@ func (b *bench) ended(ctx context.Context) error {
 	if err := w.node.WaitReady(ctx, w.node.Public, 20*time.Second); err != nil {
 		return err
 	}
-	again := time.Now()
 	if !r.await(ctx, before+1) {
 		return lost()
 	}
