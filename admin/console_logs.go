@@ -12,23 +12,16 @@ import (
 )
 
 func (v *visit) followers() error {
-	q, p, err := v.queryPage()
 	page := pages.ConsoleFollowers{}
-	if page.Console, err = v.orBase(q, err); err != nil {
-		return err
-	}
-	db, err := v.store.Database(v.Request.Context())
-	if err != nil {
-		return err
-	}
-	page.Last = db.LastSeq
-	status := http.StatusOK
-	if page.Followers, page.Next, err = v.followerRows(db.LastSeq, p); err != nil {
-		if page.Problem, status = problem(err); page.Problem == nil {
+	return v.list(&page, &page.Console, func(_ url.Values, p models.Page) error {
+		db, err := v.store.Database(v.Request.Context())
+		if err != nil {
 			return err
 		}
-	}
-	return v.site.Show(v.Context, status, page)
+		page.Last = db.LastSeq
+		page.Followers, page.Next, err = v.followerRows(db.LastSeq, p)
+		return err
+	})
 }
 
 func (v *visit) followerRows(last int64, p models.Page) ([]pages.FollowerRow, string, error) {
