@@ -30,7 +30,7 @@ func TestOpenID_IDTokenOpensNothing(t *testing.T) {
 		)
 		before := k.state()
 		for name, token := range map[string]string{"ID token": g.IDToken, "logout token": logoutToken} {
-			k.each(fill, func(method, path string) {
+			k.each("/admin/", fill, func(method, path string) {
 				if a := k.askAs(token, method, path, ""); a.status != 401 || a.str("code") != "invalid_token" {
 					t.Errorf("%s: %s %s: %d %s", name, method, path, a.status, a.body)
 				}
@@ -38,15 +38,15 @@ func TestOpenID_IDTokenOpensNothing(t *testing.T) {
 			b := k.browser()
 			b.cookies[consoleCookie] = token
 			b.headers["Authorization"] = "Bearer " + token
-			for _, r := range k.adm.Routes() {
-				if !strings.HasPrefix(r.Path, "/console/") || strings.HasPrefix(r.Path, "/console/sign-") {
-					continue
+			k.each("/console/", fill, func(method, path string) {
+				if strings.HasPrefix(path, "/console/sign-") {
+					return
 				}
-				if a := b.do(r.Method, fill.Replace(r.Path), url.Values{"confirm": {"everyone"}}); a.status != 303 ||
+				if a := b.do(method, path, url.Values{"confirm": {"everyone"}}); a.status != 303 ||
 					!strings.HasPrefix(a.header.Get("Location"), "/console/sign-in") {
-					t.Errorf("%s as a cookie: %s %s: %d %s", name, r.Method, r.Path, a.status, a.body)
+					t.Errorf("%s as a cookie: %s %s: %d %s", name, method, path, a.status, a.body)
 				}
-			}
+			})
 		}
 		if after := k.state(); after != before {
 			t.Errorf("something changed: %s, was %s", after, before)
