@@ -36,6 +36,42 @@ func endButton(g *models.Grant) string {
 	return `form[action="/console/devices/` + g.DeviceID.String() + `/end"] button`
 }
 
+// An admin signs somebody's stolen phone out, as docs/pages.md counts it: one click beside the typing; and once more by
+// the keyboard alone.
+func TestConsole_StolenPhone(t *testing.T) {
+	forEachTab(t, func(t *testing.T, k *kit, b *chromium.Tab, scripts bool) {
+		b.Look(t, "light", 1280)
+		ben := k.user("ben")
+		phone, tablet, laptop := k.signIn(ben, "settings", ""), k.signIn(ben, "settings", ""), k.signIn(ben, "settings", "")
+		find := func() {
+			t.Helper()
+			if scripts {
+				must(t, chromedp.Do(b.Context, chromedp.KeyEvent("/")))
+			} else {
+				b.TabTo(t, "[data-find]")
+			}
+			b.Enter(t, "ben")
+		}
+		b.Go(t, "/console/")
+		b.Enter(t, "anna"+kb.Tab+testPassword)
+		find()
+		b.Click(t, endButton(phone))
+		b.Wants(t, ".receipt", "Out.")
+		if b.Clicks != 1 {
+			t.Errorf("%d clicks, and docs/pages.md says 1", b.Clicks)
+		}
+		b.Go(t, "/console/")
+		find()
+		b.TabTo(t, endButton(tablet))
+		b.Leave(t, chromedp.KeyEvent(" "))
+		b.Wants(t, ".receipt", "Out.")
+		if k.alive(phone) || k.alive(tablet) || !k.alive(laptop) {
+			t.Error("not the phone and the tablet alone are out")
+		}
+		b.Quiet(t)
+	})
+}
+
 // Every page of the console, as the listener serves it, in every look; also the ones that only a form leads to. What
 // others may choose is markup: if any of it became an element, the tab would ask for it or say so on its console.
 func TestWalk(t *testing.T) {

@@ -37,7 +37,7 @@ for target in $targets; do
 	mkdir "$work/$name"
 	# Everything that could make it another binary is named, whatever the environment says.
 	GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 GOFLAGS= GOEXPERIMENT= \
-		go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$version" -o "$work/$name/curfew" ./cmd/curfew
+		go build -tags nomsgpack -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$version" -o "$work/$name/curfew" ./cmd/curfew
 	cp CHANGELOG.md README.md "$work/$name/"
 	git archive HEAD deploy | tar -x -C "$work/$name" --exclude='*_test.go' --exclude='deploy/check'
 	chmod -R u=rwX,go=rX "$work/$name"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -321,12 +320,26 @@ func (s *Store) ListReceivers(ctx context.Context, kind string) (list []Receiver
 		return s.raw(tx, `SELECT w.*, {now} AS now FROM receivers w, realm r WHERE (@kind = '' OR w.kind = @kind)
 			ORDER BY CASE WHEN w.ends_at_seq = 0 THEN 0 ELSE 1 END, w.id DESC`, args{"kind": kind}).Scan(&list).Error
 	})
+	if err != nil {
+		return nil, err
+	}
+	// Those that are up to date are all at the same place: one look serves them.
+	type place struct {
+		kind string
+		pos  Position
+	}
+	seen := map[place]*ReceiverState{}
 	for i := range list {
-		if err = errors.Join(err, s.howFarBehind(ctx, &list[i])); err != nil {
+		r := &list[i]
+		at := place{r.Kind, Position{TX: r.PosTX, ID: r.PosID}}
+		if same := seen[at]; same != nil {
+			r.Behind, r.BehindSince = same.Behind, same.BehindSince
+		} else if err := s.howFarBehind(ctx, r); err != nil {
 			return nil, err
 		}
+		seen[at] = r
 	}
-	return list, err
+	return list, nil
 }
 
 // GetReceiverState is a receiver of a kind, or of any for the empty one, with what is left to tell it.

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,12 +24,17 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gin-gonic/gin"
+
+	"curfew/internal/harness"
 )
 
 // document is openapi.yaml, loaded once.
 var document = sync.OnceValue(func() *openapi3.T {
-	_, file, _, _ := runtime.Caller(0)
-	doc, err := openapi3.NewLoader().LoadFromFile(filepath.Join(filepath.Dir(file), "..", "..", "openapi.yaml"))
+	root, err := harness.Root(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromFile(filepath.Join(root, "openapi.yaml"))
 	if err != nil {
 		panic(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -20,15 +19,19 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"curfew/internal/harness"
 	"curfew/internal/need"
 )
 
 // StartsWithin is how long a Chromium may take to start on a machine that is busy; chromedp's own bound is 20 s.
 const StartsWithin = 2 * time.Minute
 
-// Start starts a headless Chromium.
+// Start starts a headless Chromium. With -short the test is skipped: a page has nothing for the race detector.
 func Start(t *testing.T) context.Context {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short leaves out what a browser sees")
+	}
 	program := need.Program(t, "chromium", "chromium")
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
 		chromedp.DisableGPU, chromedp.WSURLReadTimeout(StartsWithin),
@@ -227,10 +230,9 @@ func must(t *testing.T, err error) {
 // Axe is the source of axe-core, the accessibility checker.
 func Axe(t *testing.T) string {
 	t.Helper()
-	_, file, _, _ := goruntime.Caller(0)
-	b, err := os.ReadFile(
-		filepath.Join(filepath.Dir(file), "..", "pages", "testdata", "node_modules", "axe-core", "axe.min.js"),
-	)
+	root, err := harness.Root(t.Context())
+	must(t, err)
+	b, err := os.ReadFile(filepath.Join(root, "internal/pages/testdata/node_modules/axe-core/axe.min.js"))
 	if err != nil {
 		t.Fatal("the pages are checked with axe-core: npm ci --prefix internal/pages/testdata --ignore-scripts")
 	}

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -189,7 +190,8 @@ func (a Answer) String() string {
 		return fmt.Sprintf("no answer within %s", requestTimeout)
 	}
 	text := err.Error()
-	return text[:min(len(text), 200)]
+	// The database takes whole characters only, and the answer's words may be in it.
+	return strings.ToValidUTF8(strings.ReplaceAll(text[:min(len(text), 200)], "\x00", ""), "")
 }
 
 // request is one notice, ready to be sent.

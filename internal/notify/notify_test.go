@@ -3,6 +3,7 @@ package notify
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -144,7 +145,10 @@ func TestNotifier_BadReceivers(t *testing.T) {
 			"500":  newHook(t, once(func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) })),
 			"302":  newHook(t, once(func(w http.ResponseWriter) { w.Header().Set("Location", elsewhere.URL); w.WriteHeader(302) })),
 			"410":  newHook(t, once(func(w http.ResponseWriter) { w.WriteHeader(http.StatusGone) })),
-			"hang": newHook(t, nil),
+			// What it says instead is kept as the last answer, cut somewhere: in the middle of one of these letters.
+			"words, even": newHook(t, once(func(w http.ResponseWriter) { sayRaw(w, strings.Repeat("é", 150)) })),
+			"words, odd":  newHook(t, once(func(w http.ResponseWriter) { sayRaw(w, "a"+strings.Repeat("é", 150)) })),
+			"hang":        newHook(t, nil),
 			"endless": newHook(t, func(_ int, w http.ResponseWriter, r *http.Request) {
 				for r.Context().Err() == nil {
 					if _, err := w.Write(make([]byte, 1<<16)); err != nil {
@@ -166,10 +170,12 @@ func TestNotifier_BadReceivers(t *testing.T) {
 		eventually(t, func() bool { return good.kinds() == "user.signed_out user.signed_out" })
 		var told models.Told
 		eventually(t, func() bool { told, _ = k.Told(t.Context(), last.Seq); return told.Pending == 1 })
-		if told != (models.Told{Receivers: 6, Answered: 5, Pending: 1}) || n.Behind() == 0 {
+		if told != (models.Told{Receivers: 8, Answered: 7, Pending: 1}) || n.Behind() == 0 {
 			t.Errorf("%+v, %v", told, n.Behind())
 		}
-		for name, want := range map[string]int{"500": 3, "302": 3, "410": 3, "hang": 1, "endless": 2} {
+		for name, want := range map[string]int{
+			"500": 3, "302": 3, "410": 3, "words, even": 3, "words, odd": 3, "hang": 1, "endless": 2,
+		} {
 			list := bad[name].all()
 			if len(list) != want && (name != "hang" || len(list) < want) { // it is given up after ten seconds
 				t.Errorf("%s: asked %d times", name, len(list))
@@ -189,6 +195,14 @@ func TestNotifier_BadReceivers(t *testing.T) {
 			t.Error("a redirect was followed")
 		}
 	})
+}
+
+// sayRaw answers with what is no HTTP.
+func sayRaw(w http.ResponseWriter, words string) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		fmt.Fprintf(conn, "%s\r\n\r\n", words)
+		conn.Close()
+	}
 }
 
 func once(fail func(w http.ResponseWriter)) func(int, http.ResponseWriter, *http.Request) {
