@@ -223,11 +223,8 @@ func (v *visit) showEveryone(status int, q url.Values, p *pages.Problem) error {
 		return err
 	}
 	base.Problem = p
-	return v.site.Show(v.Context, status, pages.ConsoleEveryone{Console: base, Devices: unknownNumber})
+	return v.site.Show(v.Context, status, pages.ConsoleEveryone{Console: base})
 }
-
-// unknownNumber: to count devices takes as long as there are many.
-const unknownNumber = -1
 
 // endEveryone ends this browser's session too, so the receipt is not shown here: the sign-in comes next.
 func (v *visit) endEveryone() error {

@@ -14,7 +14,7 @@ import (
 // devices.
 func (v *visit) overview() error {
 	q, err := v.query()
-	page := pages.ConsoleOverview{SignedIn: unknownNumber, Users: unknownNumber}
+	page := pages.ConsoleOverview{}
 	if page.Console, err = v.orBase(q, err); err != nil {
 		return err
 	}

@@ -12,15 +12,19 @@ import (
 
 const logRows = 3*scanLimit + 500
 
-// fill runs an INSERT … SELECT with the rows i of 1 to logRows as its table.
+// fill runs an INSERT … SELECT with the rows i of 1 to logRows as its table, some at a time: on a slow machine all of
+// them take longer than a statement may.
 func (k *kit) fill(insert string) {
 	k.t.Helper()
-	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < @rows) `
-	if err := k.write(k.t.Context(), func(tx *gorm.DB) error {
-		_, err := k.exec(tx, numbers+insert, args{"rows": logRows})
-		return err
-	}); err != nil {
-		k.t.Fatal(err)
+	const numbers = `WITH RECURSIVE n (i) AS (
+		SELECT CAST(@from AS integer) UNION ALL SELECT i + 1 FROM n WHERE i < @to) `
+	for from := 1; from <= logRows; from += 500 {
+		if err := k.write(k.t.Context(), func(tx *gorm.DB) error {
+			_, err := k.exec(tx, numbers+insert, args{"from": from, "to": min(from+499, logRows)})
+			return err
+		}); err != nil {
+			k.t.Fatal(err)
+		}
 	}
 }
 

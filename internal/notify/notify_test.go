@@ -142,9 +142,9 @@ func TestNotifier_BadReceivers(t *testing.T) {
 	forEachDB(t, func(t *testing.T, k *kit) {
 		elsewhere := newHook(t, nil)
 		bad := map[string]*hook{
-			"500":  newHook(t, once(func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) })),
-			"302":  newHook(t, once(func(w http.ResponseWriter) { w.Header().Set("Location", elsewhere.URL); w.WriteHeader(302) })),
-			"410":  newHook(t, once(func(w http.ResponseWriter) { w.WriteHeader(http.StatusGone) })),
+			"500": newHook(t, once(func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) })),
+			"302": newHook(t, once(func(w http.ResponseWriter) { w.Header().Set("Location", elsewhere.URL); w.WriteHeader(302) })),
+			"410": newHook(t, once(func(w http.ResponseWriter) { w.WriteHeader(http.StatusGone) })),
 			// What it says instead is kept as the last answer, cut somewhere: in the middle of one of these letters.
 			"words, even": newHook(t, once(func(w http.ResponseWriter) { sayRaw(w, strings.Repeat("é", 150)) })),
 			"words, odd":  newHook(t, once(func(w http.ResponseWriter) { sayRaw(w, "a"+strings.Repeat("é", 150)) })),

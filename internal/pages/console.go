@@ -169,7 +169,6 @@ func (p ConsoleEnd) ListURL() template.URL { return address("/console/devices", 
 //	POST /console/everyone    confirm (the word everyone)
 type ConsoleEveryone struct {
 	Console
-	Devices int64 // about how many are signed in; negative: not known
 }
 
 func (p ConsoleEveryone) frame() frame { return p.page("console-everyone", "devices") }

@@ -9,8 +9,6 @@ import (
 // ConsoleOverview is /console/.
 type ConsoleOverview struct {
 	Console
-	SignedIn      int64 // devices; negative: not known
-	Users         int64
 	Charts        []Chart
 	Nodes         []Node
 	Database      Database

@@ -60,7 +60,7 @@ func consoleSamples() []sample {
 			Console: with(func(c *Console) { c.Problem = &Problem{Code: "count"} }),
 			Filter:  filter, Count: 214, Sample: rows,
 		}},
-		{"console-everyone", ConsoleEveryone{Console: c, Devices: 10482113}},
+		{"console-everyone", ConsoleEveryone{Console: c}},
 		{"console-users", ConsoleUsers{
 			Console: c, Prefix: "al", Users: []UserRow{locked, alice, disabled},
 			Next: "abc",
@@ -256,7 +256,7 @@ func sampleOverview(c Console) ConsoleOverview {
 	spike := make([]int64, 24)
 	spike[15], spike[16], spike[23] = 40, 12, 1
 	return ConsoleOverview{
-		Console: c, SignedIn: 10482113, Users: 2204518, Followers: sampleFollowers(),
+		Console: c, Followers: sampleFollowers(),
 		Charts: []Chart{
 			chart("sign_ins", Series{"sign_ins", wave(140, 0)}, Series{"again", wave(60, 0.4)}),
 			chart("refused", Series{"credentials", wave(9, 1)}, Series{"throttled", spike}),
