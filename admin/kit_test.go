@@ -23,7 +23,10 @@ import (
 	"curfew/models"
 )
 
-func TestMain(m *testing.M) { os.Exit(apitest.Main("admin", testdb.Main(m), apitest.AllOperations)) }
+func TestMain(m *testing.M) {
+	testdb.Prepare = apitest.Prepare
+	os.Exit(apitest.Main("admin", testdb.Main(m), apitest.AllOperations))
+}
 
 const testPassword = "correct horse battery"
 

@@ -18,6 +18,16 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	testdb.Prepare = func(url string) error {
+		if _, err := Migrate(context.Background(), testConfig(url)); err != nil {
+			return err
+		}
+		s, err := Open(context.Background(), testConfig(url))
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	}
 	code := testdb.Main(m)
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "something still runs that a store or a test has started:", err)

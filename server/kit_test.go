@@ -22,7 +22,10 @@ import (
 	"curfew/models"
 )
 
-func TestMain(m *testing.M) { os.Exit(apitest.Main("public", testdb.Main(m), apitest.AllOperations)) }
+func TestMain(m *testing.M) {
+	testdb.Prepare = apitest.Prepare
+	os.Exit(apitest.Main("public", testdb.Main(m), apitest.AllOperations))
+}
 
 const (
 	testPassword = "correct horse battery"

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
+	"curfew/internal/apitest"
 	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/internal/web"
@@ -25,6 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	testdb.Prepare = apitest.Prepare
 	code := testdb.Main(m)
 	if err := goleak.Find(); err != nil && code == 0 {
 		os.Stderr.WriteString("goroutines are left: " + err.Error())

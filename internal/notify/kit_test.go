@@ -19,12 +19,14 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
+	"curfew/internal/apitest"
 	"curfew/internal/password"
 	"curfew/internal/testdb"
 	"curfew/models"
 )
 
 func TestMain(m *testing.M) {
+	testdb.Prepare = apitest.Prepare
 	code := testdb.Main(m)
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "something still runs:", err)
