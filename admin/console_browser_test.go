@@ -46,7 +46,7 @@ func TestConsole_StolenPhone(t *testing.T) {
 		find := func() {
 			t.Helper()
 			if scripts {
-				must(t, chromedp.Do(b.Context, chromedp.KeyEvent("/")))
+				b.Press(t, "/")
 			} else {
 				b.TabTo(t, "[data-find]")
 			}

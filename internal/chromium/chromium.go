@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -153,7 +154,9 @@ func (b *Tab) At(t *testing.T) (path string) {
 func (b *Tab) Leave(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	Evaluate[chromedp.Void](t, b, `document.documentElement.dataset.left = 'no'`)
-	must(t, chromedp.Do(b.Context, steps...))
+	ctx, cancel := context.WithTimeout(b.Context, time.Minute) // a click waits for what is not there
+	defer cancel()
+	must(t, chromedp.Do(ctx, steps...))
 	b.until(t, "another page", func() bool { // between two pages there is none to be asked
 		gone, err := chromedp.Run(b.Context, chromedp.Evaluate[bool](
 			`document.readyState === 'complete' && !document.documentElement.dataset.left`))
@@ -166,6 +169,19 @@ func (b *Tab) Click(t *testing.T, selector string) {
 	t.Helper()
 	b.Clicks++
 	b.Leave(t, chromedp.Click(chromedp.CSS(selector)))
+}
+
+// Press presses the key of a letter, as a keyboard does: a page that takes it for itself keeps it out of a field.
+func (b *Tab) Press(t *testing.T, letter string) {
+	t.Helper()
+	for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp} {
+		key := input.DispatchKeyEventParams{Type: kind, Key: letter}
+		if kind == input.DispatchKeyEventTypeKeyDown {
+			key.Text = letter
+		}
+		_, err := chromedp.Call(b.Context, input.DispatchKeyEvent, key)
+		must(t, err)
+	}
 }
 
 // Enter types, presses Enter, and waits for the page that this leads to.
