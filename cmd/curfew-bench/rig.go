@@ -111,7 +111,8 @@ func (r *rig) product(url string) harness.Product {
 	return harness.Product{Binary: r.binary, Dir: r.dir, Settings: map[string]string{
 		"DATABASE_URL": url, "SECRET": r.secret, "ISSUER": "http://bench.localhost", "ACCESS_TTL": "1h",
 		"TRUSTED_PROXIES": "127.0.0.1", "PPROF": "true", "LOG_LEVEL": r.logLevel,
-		"LIMIT_PER_ADDRESS": "1000000", "MAX_DEVICES_PER_USER": "1000", "OUTBOUND_ALLOW": "127.0.0.0/8",
+		"LIMIT_PER_ADDRESS": "1000000", "LIMIT_SIGN_INS": "1000000", "MAX_DEVICES_PER_USER": "1000",
+		"OUTBOUND_ALLOW": "127.0.0.0/8",
 	}}
 }
 

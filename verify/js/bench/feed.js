@@ -39,7 +39,13 @@ async function follow() {
 async function measure(signOuts, t) {
   const curfew = await startCurfew(t, {
     direct: true,
-    more: {CURFEW_MAX_DEVICES_PER_USER: '1000', CURFEW_HASH_MEMORY: '64', CURFEW_HASH_TIME: '1'},
+    more: {
+      CURFEW_MAX_DEVICES_PER_USER: '1000',
+      CURFEW_LIMIT_SIGN_INS: '1000000',
+      CURFEW_LIMIT_PER_ADDRESS: '1000000',
+      CURFEW_HASH_MEMORY: '64',
+      CURFEW_HASH_TIME: '1',
+    },
   });
   const VERIFIER = JSON.stringify({issuer: curfew.issuer, clientId: 'api', clientSecret: curfew.secret});
   const children = Array.from({length: processes}, () =>

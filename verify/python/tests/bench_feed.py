@@ -48,7 +48,9 @@ def follow(settings: dict[str, Any], parent: Connection) -> None:
 
 def main() -> None:
     sign_outs = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    server, context = Server("CURFEW_MAX_DEVICES_PER_USER=1000", direct=True), multiprocessing.get_context("spawn")
+    settings = "MAX_DEVICES_PER_USER=1000", "LIMIT_SIGN_INS=1000000", "LIMIT_PER_ADDRESS=1000000"
+    server = Server(*(f"CURFEW_{setting}" for setting in settings), direct=True)
+    context = multiprocessing.get_context("spawn")
     children = []
     for _ in range(PROCESSES):
         mine, theirs = context.Pipe()
