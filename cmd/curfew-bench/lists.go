@@ -192,7 +192,7 @@ func (w *world) fillLogs(ctx context.Context) error {
 		"SET synchronous_commit = off",
 		fmt.Sprintf(`INSERT INTO audit_events
 				(at, type, entity, actor, ip, user_agent, user_id, client_id, device_id, detail)
-			SELECT t - 30 * 86400000000 * (%[1]d - n) / %[1]d, CASE n %% 1000 WHEN 0 THEN 'refresh_token_reuse'
+			SELECT t - 30 * 86400000000 / %[1]d * (%[1]d - n), CASE n %% 1000 WHEN 0 THEN 'refresh_token_reuse'
 				WHEN 1 THEN 'wrong_password' ELSE 'signed_in' END, 'user', u, '10.' || (n >> 16 & 255) || '.' || (n >> 8 & 255)
 				|| '.' || (n & 255), %[2]s, u, 'web', (%[3]s)::text, '{}'
 			FROM (SELECT n, (%[4]s)::text AS u, (extract(epoch FROM now()) * 1e6)::bigint AS t
