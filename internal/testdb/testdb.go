@@ -66,16 +66,21 @@ func Postgres(t testing.TB) string {
 
 func postgresLike(t testing.TB, original string) string {
 	t.Helper()
-	once.Do(start)
-	if failure != nil {
-		t.Fatal(failure)
-	}
+	needServer(t)
 	name := newName()
 	if err := run("CREATE DATABASE " + name + " TEMPLATE " + original + strategy); err != nil {
 		t.Fatalf("create a database for the test: %v", err)
 	}
 	t.Cleanup(func() { drop(name) })
 	return urlOf(name)
+}
+
+func needServer(t testing.TB) {
+	t.Helper()
+	once.Do(start)
+	if failure != nil {
+		t.Fatal(failure)
+	}
 }
 
 func newName() string { return fmt.Sprintf("curfew_test_%d_%d", os.Getpid(), number.Add(1)) }
@@ -153,10 +158,7 @@ func preparedPostgres(t *testing.T) string {
 	if Prepare == nil {
 		return Postgres(t)
 	}
-	once.Do(start)
-	if failure != nil {
-		t.Fatal(failure)
-	}
+	needServer(t)
 	if err := makeTemplate(); err != nil {
 		t.Fatal(err)
 	}
